@@ -1,0 +1,140 @@
+"""The runtime's steps, in the order in which an execution environment takes them.
+
+`prepare` in the zygote; after the fork `start` and `load`; then for each invocation `begin`, and
+one of the faults if it fails. SystemExit and KeyboardInterrupt pass through: they end the process.
+"""
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import sys
+import time
+
+import _handlerd
+
+from lambda_runtime import faults, loader, log_setup
+
+# Of the standard library, what nearly every handler imports, and cheaply.
+IMPORTED_AHEAD = """
+    json logging datetime time decimal urllib.parse re base64 uuid hashlib hmac random math
+    string collections.abc functools itertools contextlib typing dataclasses enum io copy
+    calendar textwrap traceback warnings weakref threading heapq struct operator pathlib types
+""".split()
+
+# What many import, above all the AWS SDK and web frameworks. Most of the time goes here, so it is
+# for when nobody is waiting.
+IMPORTED_WHEN_IDLE = """
+    urllib.request urllib.error http.client http.cookies ssl socket select selectors secrets
+    asyncio concurrent.futures.thread queue contextvars email.message email.utils
+    logging.handlers tempfile shutil subprocess signal inspect ast locale bisect numbers
+    fractions statistics csv gzip zlib zipfile binascii pickle glob fnmatch platform pprint html
+    mimetypes configparser argparse xml.etree.ElementTree importlib.metadata importlib.resources
+""".split()
+
+_interpreter_path: list[str] = []
+
+
+def prepare() -> None:
+    """Done once, in the zygote: everything here is inherited ready-made by each environment.
+
+    None of these modules starts a thread, keeps a file open, or draws random numbers that a fork
+    would hand out twice (`random` itself seeds anew after a fork).
+    """
+    _import(IMPORTED_AHEAD)
+    # The other JSON parser, and what the encoder looks up on first use.
+    with contextlib.suppress(ValueError):
+        _handlerd.loads(b"?")
+    _handlerd.dumps([sys.modules["decimal"].Decimal(1)], True)
+    _interpreter_path[:] = [entry for entry in sys.path if entry]
+    _freeze()
+
+
+def prepare_more() -> None:
+    """Also in the zygote, when it is idle. Environments forked before it import these themselves."""
+    _import(IMPORTED_WHEN_IDLE)
+    _freeze()
+
+
+def _import(names: list[str]) -> None:
+    for name in names:
+        with contextlib.suppress(ImportError):  # a Python built without ssl is still a Python
+            importlib.import_module(name)
+
+
+def _freeze() -> None:
+    """Frozen objects are not visited by later collections, which would write to, and so copy, every
+    page that the environments share."""
+    gc.collect()
+    gc.freeze()
+
+
+def start(settings: dict) -> None:
+    """Makes the forked process an environment of one function, before any of its code runs."""
+    _replace_environment(settings["environment"])
+    _open_standard_streams()
+    task_root, layers = settings["task_root"], list(settings["layers"])
+    roots = [task_root, *layers]
+    # Where it is set, PYTHONPATH was not there when the zygote's interpreter started.
+    extra = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    inherited = _interpreter_path or [entry for entry in sys.path if entry]
+    sys.path[:] = list(dict.fromkeys([*roots, *extra, *inherited]))
+    sys.argv = ["/var/runtime/bootstrap.py"]
+    sys.dont_write_bytecode = True
+    loader.forget_shadowed(roots)
+    loader.install(roots, settings["bytecode_cache"])
+    if (random := sys.modules.get("random")) is not None:
+        random.seed()
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        tempfile.tempdir = None  # TMPDIR may name another one now
+    os.chdir(task_root)
+    log_setup.set_up()
+
+
+def ensure_ascii() -> bool:
+    return faults.ensure_ascii()
+
+
+def load():
+    return loader.load(os.environ["_HANDLER"])
+
+
+def begin(request_id: str, trace_id: str | None = None, tenant_id: str | None = None) -> None:
+    log_setup.set_request_id(request_id, tenant_id)
+    if trace_id is not None:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    elif "_X_AMZN_TRACE_ID" in os.environ:
+        del os.environ["_X_AMZN_TRACE_ID"]
+
+
+def init_fault(error: Exception) -> bytes:
+    """Logs what went wrong while the function was loaded, and describes it to the caller."""
+    description = faults.describe(error, None)
+    log_setup.log_init_warning()
+    log_setup.log_fault(description)
+    return faults.to_json(description)
+
+
+def invoke_fault(error: Exception, request_id: str) -> bytes:
+    """Logs what went wrong in an invocation, and describes it to the caller."""
+    description = faults.describe(error, request_id)
+    log_setup.log_fault(description)
+    return faults.to_json(description)
+
+
+def _replace_environment(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+
+
+def _open_standard_streams() -> None:
+    """Anew, because the zygote's were something else; unbuffered, so that nothing is lost when the
+    environment is killed. The error handlers are those of Lambda's C.UTF-8 locale."""
+    for name, number, errors in (("stdout", 1, "surrogateescape"), ("stderr", 2, "backslashreplace")):
+        raw = open(number, "wb", buffering=0, closefd=False)
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, newline="\n", write_through=True)
+        stream.mode = "w"
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

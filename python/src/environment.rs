@@ -1,0 +1,303 @@
+//! One execution environment, from inside: set up the process, init phase, then invoke by invoke.
+//!
+//! The gateway's side is `src/execution_environment/process.rs`. Between invocations this thread
+//! waits in `read` and keeps the interpreter's lock, so threads that a handler started stand still
+//! until the next invocation, as they do when Lambda freezes an environment.
+
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use crate::payload;
+use crate::protocol::control::Fork;
+use crate::protocol::frame::{Answer, Kind, MAX_RESULT, Request};
+use crate::zygote::{os_error, set_process_name};
+
+/// The pipes to the gateway live up here, where a handler that closes "all" small descriptors does
+/// not reach them. Lambda allows 1,024 descriptors; so do we.
+const HIGH_DESCRIPTORS: i32 = 1000;
+const MAX_DESCRIPTORS: u64 = 1024;
+
+/// Runs the environment until the gateway closes its pipe or the handler ends the process.
+pub fn run(
+    py: Python<'_>,
+    fork: &Fork,
+    zygote: Pid,
+    requests: OwnedFd,
+    answers: OwnedFd,
+    output: OwnedFd,
+) -> PyResult<()> {
+    let mut channel = prepare_process(fork, zygote, requests, answers, output).map_err(os_error)?;
+
+    let bootstrap = crate::bootstrap(py)?;
+    bootstrap.call_method1("start", (settings(py, fork)?,))?;
+    let handler = match bootstrap.call_method0("load") {
+        Ok(handler) => handler,
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            let fault = bootstrap.call_method1("init_fault", (error.into_value(py),))?;
+            let payload = fault.cast::<PyBytes>()?.as_bytes();
+            channel.answer(Kind::InitFault, 0, payload)?;
+            return Ok(());
+        }
+        Err(exit) => return Err(exit),
+    };
+    let invoker = Invoker::new(py, &bootstrap, handler)?;
+    channel.answer(Kind::Ready, 0, b"")?;
+
+    let process = rustix::process::getpid();
+    while channel.next_request()? {
+        let (request, length) = decode(&channel.incoming[..channel.filled])?.expect("a whole request");
+        let nonce = request.nonce;
+        let kind = invoker.invoke(py, &request, &mut channel.outgoing)?;
+        if rustix::process::getpid() != process {
+            // The handler forked and both sides came back; only the original may answer.
+            // SAFETY: ends this process at once, without running anybody's clean-up twice.
+            unsafe { libc::_exit(0) };
+        }
+        channel.finish(kind, nonce)?;
+        channel.consume(length);
+    }
+    Ok(())
+}
+
+/// Everything about the process that does not need Python. The order matters: the parent is checked
+/// after the death signal is set, descriptors are closed after the needed ones have moved up.
+fn prepare_process(
+    fork: &Fork,
+    zygote: Pid,
+    requests: OwnedFd,
+    answers: OwnedFd,
+    output: OwnedFd,
+) -> Result<Channel, Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(zygote) {
+        return Err(Errno::SRCH);
+    }
+    rustix::process::setsid()?;
+    rustix::process::set_child_subreaper(Some(Pid::INIT))?;
+    rustix::thread::set_no_new_privs(true)?;
+    set_process_name(&fork.process_name);
+
+    let limit = |resource, value| {
+        let maximum = rustix::process::getrlimit(resource).maximum;
+        let value = Some(maximum.map_or(value, |maximum| maximum.min(value)));
+        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+    };
+    limit(Resource::Nofile, MAX_DESCRIPTORS)?;
+    limit(Resource::Core, 0)?;
+
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&output)?;
+    rustix::stdio::dup2_stderr(&output)?;
+    let channel = Channel {
+        requests: rustix::io::fcntl_dupfd_cloexec(&requests, HIGH_DESCRIPTORS)?,
+        answers: rustix::io::fcntl_dupfd_cloexec(&answers, HIGH_DESCRIPTORS)?,
+        incoming: Vec::new(),
+        filled: 0,
+        outgoing: Vec::new(),
+    };
+    // The zygote's descriptors are none of a handler's business; these four are closed with them,
+    // once.
+    for closed in [null, requests, answers, output] {
+        let _ = closed.into_raw_fd();
+    }
+    // SAFETY: what is still wanted has moved up; no value owns a descriptor in this range any more
+    // (the zygote's own are forgotten by its loop in a child).
+    unsafe { libc::close_range(3, HIGH_DESCRIPTORS as u32 - 1, 0) };
+    Ok(channel)
+}
+
+fn settings<'py>(py: Python<'py>, fork: &Fork) -> PyResult<Bound<'py, PyDict>> {
+    let environment = PyDict::new(py);
+    for (name, value) in &fork.environment {
+        environment.set_item(name, value)?;
+    }
+    let settings = PyDict::new(py);
+    settings.set_item("environment", environment)?;
+    settings.set_item("task_root", &fork.task_root)?;
+    settings.set_item("layers", &fork.layers)?;
+    settings.set_item("bytecode_cache", &fork.bytecode_cache)?;
+    Ok(settings)
+}
+
+/// The handler with what is needed around each call, looked up once.
+struct Invoker<'py> {
+    handler: Bound<'py, PyAny>,
+    begin: Bound<'py, PyAny>,
+    context: Bound<'py, PyAny>,
+    bootstrap: Bound<'py, PyAny>,
+    faults: Bound<'py, PyAny>,
+    ensure_ascii: bool,
+}
+
+impl<'py> Invoker<'py> {
+    fn new(py: Python<'py>, bootstrap: &Bound<'py, PyAny>, handler: Bound<'py, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            handler,
+            begin: bootstrap.getattr("begin")?,
+            context: py.import("lambda_runtime.context")?.getattr("LambdaContext")?,
+            bootstrap: bootstrap.clone(),
+            faults: py.import("lambda_runtime.faults")?.into_any(),
+            ensure_ascii: bootstrap.getattr("ensure_ascii")?.call0()?.extract()?,
+        })
+    }
+
+    /// Writes the answer's payload behind a header's room in `out` and says what it is. Whatever is
+    /// not an `Exception` (SystemExit, KeyboardInterrupt, ...) ends the environment, as on Lambda.
+    fn invoke(&self, py: Python<'py>, request: &Request<'_>, out: &mut Vec<u8>) -> PyResult<Kind> {
+        out.clear();
+        Answer::begin(out);
+        let start = out.len();
+        match self.call(py, request, out) {
+            Ok(_) if out.len() - start > MAX_RESULT => {
+                out.truncate(start);
+                out.shrink_to(64 * 1024);
+                Ok(Kind::TooLarge)
+            }
+            Ok(kind) => Ok(kind),
+            Err(error) if !ends_process(py, &error) => {
+                out.truncate(start);
+                let fault = self
+                    .bootstrap
+                    .call_method1("invoke_fault", (error.into_value(py), request.request_id))?;
+                let fault = fault.cast::<PyBytes>()?.as_bytes();
+                if fault.len() > MAX_RESULT {
+                    return Ok(Kind::TooLarge);
+                }
+                out.extend_from_slice(fault);
+                Ok(Kind::Fault)
+            }
+            Err(exit) => Err(exit),
+        }
+    }
+
+    fn call(&self, py: Python<'py>, request: &Request<'_>, out: &mut Vec<u8>) -> PyResult<Kind> {
+        self.begin.call1((request.request_id, request.trace_id))?;
+        let context = self.context.call1((
+            request.request_id,
+            request.client_context,
+            request.cognito_identity,
+            request.deadline_ms,
+            request.function_arn,
+            py.None(),
+        ))?;
+        let event = payload::loads(py, request.event)
+            .map_err(|error| self.explained(py, "unmarshal_fault", error))?;
+        let result = self.handler.call1((event, context))?;
+        if let Ok(bytes) = result.cast::<PyBytes>() {
+            out.extend_from_slice(bytes.as_bytes());
+            return Ok(Kind::Raw);
+        }
+        payload::dumps(py, &result, self.ensure_ascii, out)
+            .map_err(|error| self.explained(py, "marshal_fault", error))?;
+        Ok(Kind::Json)
+    }
+
+    /// A fault with Lambda's own name for what went wrong on the way in or out.
+    fn explained(&self, py: Python<'py>, method: &str, error: PyErr) -> PyErr {
+        if ends_process(py, &error) {
+            return error;
+        }
+        match self.faults.call_method1(method, (error.into_value(py),)) {
+            Ok(fault) => PyErr::from_value(fault),
+            Err(error) => error,
+        }
+    }
+}
+
+/// What Lambda's own runtime does not survive either: whatever is no `Exception`, and what cannot be
+/// sent at all, which `lambda_runtime.faults` marks.
+fn ends_process(py: Python<'_>, error: &PyErr) -> bool {
+    let marked = || error.value(py).getattr("ends_process").and_then(|mark| mark.is_truthy());
+    !error.is_instance_of::<PyException>(py) || marked().unwrap_or(false)
+}
+
+/// The two pipes to the gateway.
+struct Channel {
+    requests: OwnedFd,
+    answers: OwnedFd,
+    incoming: Vec<u8>,
+    filled: usize,
+    outgoing: Vec<u8>,
+}
+
+impl Channel {
+    /// Waits until a whole request is there; `false` when the gateway has closed the pipe.
+    fn next_request(&mut self) -> PyResult<bool> {
+        loop {
+            if decode(&self.incoming[..self.filled])?.is_some() {
+                return Ok(true);
+            }
+            let wanted = self.wanted();
+            if self.incoming.len() < wanted {
+                self.incoming.resize(wanted, 0);
+            }
+            match rustix::io::read(self.requests.as_fd(), &mut self.incoming[self.filled..]) {
+                Ok(0) => return Ok(false),
+                Ok(read) => self.filled += read,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(os_error(error)),
+            }
+        }
+    }
+
+    /// Room for the frame that has begun, or for a usual one.
+    fn wanted(&self) -> usize {
+        let begun = self.incoming[..self.filled].first_chunk::<4>();
+        begun.map_or(64 * 1024, |prefix| (u32::from_le_bytes(*prefix) as usize + 4).max(64 * 1024))
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.incoming.copy_within(length..self.filled, 0);
+        self.filled -= length;
+        // A large event must not stay in memory for the life of the environment.
+        if self.incoming.len() > 1024 * 1024 && self.filled == 0 {
+            self.incoming = Vec::with_capacity(64 * 1024);
+        }
+    }
+
+    fn answer(&mut self, kind: Kind, nonce: u64, payload: &[u8]) -> PyResult<()> {
+        self.outgoing.clear();
+        Answer::begin(&mut self.outgoing);
+        self.outgoing.extend_from_slice(payload);
+        self.finish(kind, nonce)
+    }
+
+    /// Sends what stands in `outgoing` behind its header.
+    fn finish(&mut self, kind: Kind, nonce: u64) -> PyResult<()> {
+        let answer = Answer { kind, nonce, max_memory_kib: max_memory_kib(), payload: &[] };
+        answer.finish(&mut self.outgoing, 0);
+        let mut rest = &self.outgoing[..];
+        while !rest.is_empty() {
+            match rustix::io::write(&self.answers, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(os_error(error)),
+            }
+        }
+        if self.outgoing.capacity() > 1024 * 1024 {
+            self.outgoing = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+fn decode(bytes: &[u8]) -> PyResult<Option<(Request<'_>, usize)>> {
+    Request::decode(bytes).map_err(|_| PyRuntimeError::new_err("the gateway sent a malformed request"))
+}
+
+fn max_memory_kib() -> u32 {
+    // SAFETY: the structure is plain data and is filled by the call.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    usage.ru_maxrss as u32
+}

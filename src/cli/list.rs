@@ -1,0 +1,70 @@
+//! `handlerd list`: the functions of a folder, working or not.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::options::Place;
+use super::output;
+use crate::deployment::{Deployed, Deployments};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (settings, _) = arguments.place.settle()?;
+    let deployment = Deployments::read(&settings.handlers).current();
+    if arguments.json {
+        let functions: Vec<_> = deployment
+            .functions
+            .iter()
+            .map(|(name, deployed)| match deployed {
+                Deployed::Ready(function) => json!({
+                    "name": name.as_str(),
+                    "state": "Active",
+                    "handler": function.configuration.handler,
+                    "runtime": function.configuration.runtime,
+                    "timeout": function.configuration.timeout.as_secs(),
+                    "memorySize": function.configuration.memory_mb,
+                    "codeSize": function.code.size,
+                    "folder": function.task_root,
+                }),
+                Deployed::Broken { reason } => {
+                    json!({"name": name.as_str(), "state": "Failed", "reason": reason})
+                }
+            })
+            .collect();
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&json!({"functions": functions}))?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows =
+        vec![["NAME", "HANDLER", "RUNTIME", "TIMEOUT", "MEMORY", "DESCRIPTION"].map(str::to_owned).to_vec()];
+    for (name, deployed) in &deployment.functions {
+        rows.push(match deployed {
+            Deployed::Ready(function) => {
+                let configuration = &function.configuration;
+                vec![
+                    name.to_string(),
+                    configuration.handler.clone(),
+                    configuration.runtime.clone().unwrap_or_else(|| "default".to_owned()),
+                    format!("{} s", configuration.timeout.as_secs()),
+                    format!("{} MB", configuration.memory_mb),
+                    configuration.description.clone(),
+                ]
+            }
+            Deployed::Broken { reason } => {
+                let reason = reason.lines().next().unwrap_or_default().to_owned();
+                vec![name.to_string(), format!("cannot run: {reason}")]
+            }
+        });
+    }
+    output::print(&output::table(&rows));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,271 @@
+//! How errors, log lines and tables look.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use owo_colors::OwoColorize;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStyle {
+    /// One readable line each
+    #[default]
+    Text,
+    /// One JSON object each
+    Json,
+}
+
+/// An error with its causes, and its hints on lines of their own.
+pub fn error(error: &anyhow::Error) {
+    let colour = use_colour();
+    // A text may carry its hints behind line ends; causes come between.
+    let mut hints = Vec::new();
+    let mut lines = Vec::new();
+    for cause in error.chain() {
+        for line in cause.to_string().lines() {
+            match line.strip_prefix("hint: ") {
+                Some(hint) => hints.push(hint.to_owned()),
+                None => lines.push(line.to_owned()),
+            }
+        }
+    }
+    let mut stderr = std::io::stderr().lock();
+    for (index, line) in lines.iter().enumerate() {
+        let label = match (index, colour) {
+            (0, true) => "error:".red().bold().to_string(),
+            (0, false) => "error:".to_owned(),
+            _ => "  because:".to_owned(),
+        };
+        let _ = writeln!(stderr, "{label} {line}");
+    }
+    for hint in hints {
+        let label = if colour { "hint:".cyan().to_string() } else { "hint:".to_owned() };
+        let _ = writeln!(stderr, "{label} {hint}");
+    }
+}
+
+fn use_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
+}
+
+/// Log lines to stderr, through a buffer that a thread of its own empties: a request never waits
+/// for a terminal, and a hundred lines cost one write.
+pub fn start_logging(style: LogStyle, default_level: &str) -> Flusher {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| default_level.to_owned());
+    let filter = tracing_subscriber::EnvFilter::try_new(&filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_level));
+    let buffer = Arc::new(Buffer::default());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BufferWriter(buffer.clone()));
+    let result = match style {
+        LogStyle::Text => builder.event_format(Lines { colour: use_colour() }).try_init(),
+        LogStyle::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
+    };
+    // Only a test within one process sets it twice; the first one stays.
+    drop(result);
+    Flusher::start(buffer)
+}
+
+/// `12:00:00.123 GET /hello 200 3.1 ms`
+struct Lines {
+    colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let time =
+            jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%H:%M:%S%.3f").to_string();
+        let label = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::DEBUG => "debug: ",
+            _ => "",
+        };
+        let mut lines = message.0.lines();
+        let first = lines.next().unwrap_or_default();
+        if !self.colour {
+            writeln!(writer, "{time} {label}{first}")?;
+        } else {
+            let label = match *event.metadata().level() {
+                Level::ERROR => label.red().bold().to_string(),
+                Level::WARN => label.yellow().bold().to_string(),
+                _ => label.dimmed().to_string(),
+            };
+            writeln!(writer, "{} {label}{first}", time.dimmed())?;
+        }
+        for line in lines {
+            let line = match line.strip_prefix("hint: ") {
+                Some(hint) if self.colour => format!("{} {hint}", "hint:".cyan()),
+                _ => line.to_owned(),
+            };
+            writeln!(writer, "             {line}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            use fmt::Write;
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+/// Lines that wait for the terminal; bounded, because a terminal can stand still.
+#[derive(Default)]
+struct Buffer {
+    state: Mutex<BufferState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct BufferState {
+    bytes: Vec<u8>,
+    lost: u64,
+    closed: bool,
+}
+
+const BUFFER_LIMIT: usize = 4 * 1024 * 1024;
+/// Lines gather for so long before they are written.
+const GATHER: Duration = Duration::from_millis(5);
+
+#[derive(Clone)]
+struct BufferWriter(Arc<Buffer>);
+
+impl Write for BufferWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.bytes.len() + bytes.len() > BUFFER_LIMIT {
+            state.lost += 1;
+        } else {
+            let wake = state.bytes.is_empty();
+            state.bytes.extend_from_slice(bytes);
+            if wake {
+                self.0.filled.notify_one();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for BufferWriter {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Dropping it writes what is left.
+pub struct Flusher {
+    buffer: Arc<Buffer>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Flusher {
+    fn start(buffer: Arc<Buffer>) -> Self {
+        let thread = std::thread::Builder::new().name("terminal".into()).spawn({
+            let buffer = buffer.clone();
+            move || buffer.run()
+        });
+        Self { buffer, thread: thread.ok() }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.buffer.state.lock().unwrap().closed = true;
+        self.buffer.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Buffer {
+    fn run(&self) {
+        loop {
+            let (mut bytes, lost, closed) = {
+                let mut state = self.state.lock().unwrap();
+                while state.bytes.is_empty() && state.lost == 0 && !state.closed {
+                    state = self.filled.wait(state).unwrap();
+                }
+                if !state.closed {
+                    state = self.filled.wait_timeout(state, GATHER).unwrap().0;
+                }
+                (std::mem::take(&mut state.bytes), std::mem::take(&mut state.lost), state.closed)
+            };
+            if lost > 0 {
+                bytes
+                    .extend_from_slice(format!("... {lost} lines were lost: nobody reads them\n").as_bytes());
+            }
+            let _ = std::io::stderr().lock().write_all(&bytes);
+            if closed {
+                return;
+            }
+        }
+    }
+}
+
+/// Columns, aligned; two spaces between.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Prints to stdout; a reader that has gone away is no error.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        assert_eq!(super::table(&[row(&["a", "bb"]), row(&["ccc", "d"])]), "a    bb\nccc  d\n");
+        assert_eq!(super::table(&[]), "");
+    }
+}

@@ -1,0 +1,69 @@
+//! The settled settings: what flags, environment and file came to. How they are said is `cli`'s.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder whose subfolders are functions.
+    pub handlers: PathBuf,
+    pub state_dir: PathBuf,
+    pub host: IpAddr,
+    /// HTTP routes.
+    pub port: u16,
+    /// The Lambda API.
+    pub api_port: u16,
+    pub account: Account,
+    /// `--python`: a path, a virtual environment or a version.
+    pub python: Option<PathBuf>,
+    /// Serve the last version that loaded when a new one does not.
+    pub keep_last_good: bool,
+    pub limits: Limits,
+}
+
+/// Whose functions these appear to be.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub id: String,
+    pub region: String,
+}
+
+impl Account {
+    pub fn function_arn(&self, region: &str, name: &str) -> String {
+        format!("arn:aws:lambda:{region}:{}:function:{name}", self.id)
+    }
+}
+
+/// Bounds on execution environments.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Environments at once, over all functions.
+    pub concurrency: usize,
+    /// Requests that may wait for an environment of one function.
+    pub queue: usize,
+    /// How long they may wait.
+    pub queue_timeout: Duration,
+    /// How long an environment stays without work.
+    pub idle_timeout: Duration,
+    /// The init phase; 10 seconds on AWS.
+    pub init_timeout: Duration,
+    /// How long an integration waits for the function; 30 seconds on AWS.
+    pub integration_timeout: Duration,
+    /// How long requests in flight may take when the gateway stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrency: 100,
+            queue: 1000,
+            queue_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(300),
+            init_timeout: Duration::from_secs(10),
+            integration_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! One execution environment as its parent holds it: a process prepared for one function version,
+//! with one invocation at a time. Dropping it kills the process and removes its temporary folder.
+//!
+//! The inside is `python/src/environment.rs`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::unix::pipe;
+
+use super::memory;
+use super::output::Output;
+use super::variables::{self, Surroundings};
+use super::zygote::{Process, Python, Zygote, ZygoteError};
+use crate::config::Account;
+use crate::function::Function;
+use crate::invocation::Invocation;
+use crate::protocol::control::{Exit, Fork};
+use crate::protocol::frame::{Answer, Kind, Request};
+
+pub struct Environment {
+    pub function: Arc<Function>,
+    pub log_stream: String,
+    process: Process,
+    pipes: Pipes,
+    temporary_folder: TemporaryFolder,
+    /// Taken by the first invocation.
+    init: Option<InitReport>,
+    next_nonce: u64,
+    max_memory_kib: u32,
+    /// Set once anything has happened after which the process must not be used again.
+    spoiled: bool,
+    pub idle_since: Instant,
+}
+
+/// What the init phase took and printed; the first invocation reports it.
+#[derive(Debug, Clone, Default)]
+pub struct InitReport {
+    pub duration: Duration,
+    pub output: Vec<u8>,
+}
+
+/// How a phase of an environment ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    Answered { kind: Kind, payload: Vec<u8> },
+    TimedOut,
+    OutOfMemory,
+    Exited(Exit),
+}
+
+/// A phase that has ended.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub ended: Ended,
+    pub duration: Duration,
+    pub max_memory_mb: u32,
+    pub output: Vec<u8>,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Zygote(#[from] ZygoteError),
+    #[error("could not prepare an execution environment: {0}")]
+    System(String),
+    /// The handler could not be loaded: an outcome for whoever waits, not an error of ours.
+    #[error("the init phase failed")]
+    Init(Arc<Finished>),
+}
+
+/// What every environment of this gateway has in common.
+pub struct Common {
+    pub account: Account,
+    pub state_dir: PathBuf,
+    /// The gateway's own environment variables.
+    pub inherited: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// Forks a process and sees it through its init phase, for at most `limit`.
+    pub async fn start(
+        function: Arc<Function>,
+        python: &Python,
+        zygote: &Zygote,
+        common: &Common,
+        limit: Duration,
+    ) -> Result<Self, StartError> {
+        let ticket = zygote.ticket();
+        let began = Instant::now();
+        let system = |error: std::io::Error| StartError::System(error.to_string());
+        let (requests, requests_end) = pipe::pipe().map_err(system)?;
+        let (answers_end, answers) = pipe::pipe().map_err(system)?;
+        let (output_end, output) = pipe::pipe().map_err(system)?;
+        let ends: [OwnedFd; 3] = [
+            requests_end.into_blocking_fd().map_err(system)?,
+            answers_end.into_blocking_fd().map_err(system)?,
+            output_end.into_blocking_fd().map_err(system)?,
+        ];
+        let temporary_folder = TemporaryFolder::create(common, ticket).map_err(system)?;
+        let log_stream = log_stream();
+        let path = match python.executable.parent() {
+            Some(folder) => format!("{}:{SYSTEM_PATH}", folder.display()),
+            None => SYSTEM_PATH.to_owned(),
+        };
+        let surroundings = Surroundings {
+            account: &common.account,
+            runtime: &format!("python{}.{}", python.version.0, python.version.1),
+            log_stream: &log_stream,
+            temporary_folder: &temporary_folder.path.display().to_string(),
+            path: &path,
+            inherited: &common.inherited,
+        };
+        let fork = Fork {
+            ticket,
+            process_name: format!("fn:{}", function.name),
+            environment: variables::complete(&function, &surroundings),
+            task_root: function.task_root.display().to_string(),
+            layers: Vec::new(),
+            bytecode_cache: Some(
+                common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
+            ),
+        };
+        let process = zygote.fork(&fork, ends).await?;
+        let mut environment = Self {
+            function,
+            log_stream,
+            process,
+            pipes: Pipes { requests, answers, output, incoming: Vec::new(), output_open: true },
+            temporary_folder,
+            init: None,
+            next_nonce: random(),
+            max_memory_kib: 0,
+            spoiled: false,
+            idle_since: began,
+        };
+        let finished = environment.phase(None, began, limit).await;
+        match finished.ended {
+            Ended::Answered { kind: Kind::Ready, .. } => {
+                environment.init = Some(InitReport { duration: finished.duration, output: finished.output });
+                environment.idle_since = Instant::now();
+                Ok(environment)
+            }
+            _ => Err(StartError::Init(Arc::new(finished))),
+        }
+    }
+
+    /// One invocation, from request to answer, timeout or death.
+    pub async fn invoke(&mut self, invocation: &Invocation, timeout: Duration) -> Finished {
+        let began = Instant::now();
+        self.next_nonce = self.next_nonce.wrapping_add(1);
+        let deadline = SystemTime::now() + timeout;
+        let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        let mut frame = Vec::new();
+        Request {
+            nonce: self.next_nonce,
+            deadline_ms: deadline_ms as u64,
+            request_id: &invocation.request_id,
+            trace_id: &invocation.trace_id,
+            function_arn: &invocation.function_arn,
+            client_context: invocation.client_context.as_deref(),
+            cognito_identity: None,
+            event: &invocation.event,
+        }
+        .encode(&mut frame);
+        self.phase(Some(&frame), began, timeout).await
+    }
+
+    pub fn take_init(&mut self) -> Option<InitReport> {
+        self.init.take()
+    }
+
+    pub fn is_reusable(&self) -> bool {
+        !self.spoiled && !self.process.has_exited()
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    /// Sends `frame`, if any, and waits for one answer: both phases are this.
+    async fn phase(&mut self, frame: Option<&[u8]>, began: Instant, limit: Duration) -> Finished {
+        let deadline = began + limit;
+        let mut output = Output::default();
+        let mut scratch = vec![0; 32 * 1024];
+        let (ended, max_memory_kib) = self.exchange(frame, deadline, &mut output, &mut scratch).await;
+        let duration = began.elapsed();
+        // All that the handler had printed before it answered is in the pipe already.
+        self.pipes.drain_output(&mut output, &mut scratch);
+        if !matches!(ended, Ended::Answered { .. }) {
+            self.spoiled = true;
+            self.process.kill();
+        }
+        // A process that is gone cannot be asked any more; what it used before is the best there is.
+        self.max_memory_kib = self.max_memory_kib.max(max_memory_kib);
+        let max_memory_mb = match ended {
+            Ended::OutOfMemory => self.function.configuration.memory_mb,
+            _ => self.max_memory_kib.div_ceil(1024),
+        };
+        Finished { ended, duration, max_memory_mb, output: output.take() }
+    }
+
+    async fn exchange(
+        &mut self,
+        frame: Option<&[u8]>,
+        deadline: Instant,
+        output: &mut Output,
+        scratch: &mut [u8],
+    ) -> (Ended, u32) {
+        let nonce = if frame.is_some() { self.next_nonce } else { 0 };
+        let mut unsent = frame.unwrap_or_default();
+        if !unsent.is_empty()
+            && let Ok(written) = self.pipes.requests.try_write(unsent)
+        {
+            unsent = &unsent[written..];
+        }
+        let mut look = Instant::now() + memory::INTERVAL;
+        let timer = tokio::time::sleep_until(look.min(deadline).into());
+        tokio::pin!(timer);
+        loop {
+            tokio::select! {
+                biased;
+                readable = self.pipes.answers.readable() => {
+                    match readable.map_err(drop).and_then(|()| self.pipes.read_answer()) {
+                        Ok(()) => {}
+                        // The other end is closed: the process is ending, or has closed what it
+                        // cannot answer without.
+                        Err(()) => return (self.exit(deadline).await, 0),
+                    }
+                    match self.pipes.take_answer(nonce, frame.is_none()) {
+                        Taken::Incomplete => {}
+                        Taken::Answer { kind, payload, max_memory_kib, trailing } => {
+                            self.spoiled |= trailing;
+                            return (Ended::Answered { kind, payload }, max_memory_kib);
+                        }
+                        // An answer to nobody's question: not believed, and the process not kept.
+                        Taken::Stale => self.spoiled = true,
+                        Taken::Malformed => {
+                            self.process.kill();
+                            return (self.exit(deadline).await, 0);
+                        }
+                    }
+                }
+                readable = self.pipes.output.readable(), if self.pipes.output_open => {
+                    let open = readable.is_ok() && self.pipes.read_output(output, scratch);
+                    self.pipes.output_open = open;
+                }
+                writable = self.pipes.requests.writable(), if !unsent.is_empty() => {
+                    match writable.and_then(|()| self.pipes.requests.try_write(unsent)) {
+                        Ok(written) => unsent = &unsent[written..],
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Err(_) => unsent = &[],
+                    }
+                }
+                exit = self.process.exited() => {
+                    // It may have answered with its last breath.
+                    while matches!(self.pipes.read_answer_now(), Ok(1..)) {}
+                    return match self.pipes.take_answer(nonce, frame.is_none()) {
+                        Taken::Answer { kind, payload, max_memory_kib, .. } => {
+                            self.spoiled = true;
+                            (Ended::Answered { kind, payload }, max_memory_kib)
+                        }
+                        _ => (Ended::Exited(exit), 0),
+                    };
+                }
+                () = &mut timer => {
+                    let now = Instant::now();
+                    if now >= deadline {
+                        let peak = memory::peak_kib(self.process.pid);
+                        self.process.kill();
+                        return (Ended::TimedOut, peak);
+                    }
+                    if memory::exceeds(self.process.pid, self.function.configuration.memory_mb) {
+                        self.process.kill();
+                        return (Ended::OutOfMemory, 0);
+                    }
+                    look = now + memory::INTERVAL;
+                    timer.as_mut().reset(look.min(deadline).into());
+                }
+            }
+        }
+    }
+
+    /// Waits for the exit status of a process that has closed its pipes.
+    async fn exit(&mut self, deadline: Instant) -> Ended {
+        let patience = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(patience, self.process.exited()).await {
+            Ok(exit) => Ended::Exited(exit),
+            // It lives on, but cannot answer any more.
+            Err(_) => {
+                self.process.kill();
+                Ended::Exited(self.process.exited().await)
+            }
+        }
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        self.process.kill();
+        self.temporary_folder.remove_later();
+    }
+}
+
+/// The parent's ends.
+struct Pipes {
+    requests: pipe::Sender,
+    answers: pipe::Receiver,
+    output: pipe::Receiver,
+    incoming: Vec<u8>,
+    output_open: bool,
+}
+
+enum Taken {
+    Incomplete,
+    Answer { kind: Kind, payload: Vec<u8>, max_memory_kib: u32, trailing: bool },
+    Stale,
+    Malformed,
+}
+
+impl Pipes {
+    fn read_answer(&mut self) -> Result<(), ()> {
+        let wanted = self.room();
+        self.incoming.reserve(wanted);
+        match self.answers.try_read_buf(&mut self.incoming) {
+            Ok(0) => Err(()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(()),
+        }
+    }
+
+    /// Without asking the reactor, which may not have heard yet.
+    fn read_answer_now(&mut self) -> rustix::io::Result<usize> {
+        let wanted = self.room();
+        let filled = self.incoming.len();
+        self.incoming.resize(filled + wanted, 0);
+        let read = rustix::io::read(self.answers.as_fd(), &mut self.incoming[filled..]);
+        self.incoming.truncate(filled + read.unwrap_or(0));
+        read
+    }
+
+    /// How much more to read at once: the rest of the frame that has begun, or a usual one.
+    fn room(&self) -> usize {
+        let begun = Answer::expected_length(&self.incoming);
+        begun.map_or(0, |length| length.saturating_sub(self.incoming.len())).max(16 * 1024)
+    }
+
+    fn take_answer(&mut self, nonce: u64, init: bool) -> Taken {
+        match Answer::decode(&self.incoming) {
+            Ok(None) => Taken::Incomplete,
+            Err(_) => Taken::Malformed,
+            Ok(Some((answer, length))) => {
+                let of_this_phase = init == matches!(answer.kind, Kind::Ready | Kind::InitFault);
+                if answer.nonce != nonce || !of_this_phase {
+                    self.incoming.drain(..length);
+                    return Taken::Stale;
+                }
+                let taken = Taken::Answer {
+                    kind: answer.kind,
+                    payload: answer.payload.to_vec(),
+                    max_memory_kib: answer.max_memory_kib,
+                    trailing: self.incoming.len() > length,
+                };
+                self.incoming.clear();
+                self.incoming.shrink_to(64 * 1024);
+                taken
+            }
+        }
+    }
+
+    /// `false`: closed.
+    fn read_output(&mut self, output: &mut Output, scratch: &mut [u8]) -> bool {
+        match self.output.try_read(scratch) {
+            Ok(0) => false,
+            Ok(read) => {
+                output.push(&scratch[..read]);
+                true
+            }
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn drain_output(&mut self, output: &mut Output, scratch: &mut [u8]) {
+        self.output_open = self.output_open && output.drain(self.output.as_fd(), scratch);
+    }
+}
+
+/// The private folder that `TMPDIR` names.
+struct TemporaryFolder {
+    path: PathBuf,
+}
+
+impl TemporaryFolder {
+    fn create(common: &Common, ticket: u64) -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = common.state_dir.join("tmp").join(format!(
+            "{}-{ticket}-{:08x}",
+            std::process::id(),
+            random() as u32
+        ));
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(Self { path })
+    }
+
+    /// Usually empty, and gone with one call; what a handler left there may take longer.
+    fn remove_later(&mut self) {
+        if std::fs::remove_dir(&self.path).is_err() {
+            let path = std::mem::take(&mut self.path);
+            std::thread::spawn(move || std::fs::remove_dir_all(path));
+        }
+    }
+}
+
+const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
+
+/// `2026/11/22/[$LATEST]0123456789abcdef0123456789abcdef`
+fn log_stream() -> String {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y/%m/%d");
+    format!("{today}/[$LATEST]{}", uuid::Uuid::new_v4().simple())
+}
+
+fn random() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1
+}

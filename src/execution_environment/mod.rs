@@ -1,0 +1,22 @@
+//! Execution environments, the parent's side: processes that embed CPython, forked from a zygote,
+//! each prepared for one function version and busy with one invocation at a time.
+//!
+//! - `library`: how this binary becomes a zygote.
+//! - `zygote`: starting zygotes, forking environments, hearing how they end.
+//! - `environment`: one environment: init phase, invocations, timeout, end.
+//! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
+//! - `pool`: which environment serves the next invocation.
+
+pub mod library;
+
+mod environment;
+mod memory;
+mod output;
+mod pool;
+mod variables;
+mod zygote;
+
+pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
+pub use pool::{AcquireError, Environments, Lease, PoolCounts, PythonFor};
+pub use variables::{RESERVED, RESERVED_PREFIX};
+pub use zygote::{Python, ZygoteError};

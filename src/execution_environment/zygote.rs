@@ -1,0 +1,379 @@
+//! The gateway's side of a zygote: starts it, asks it for environments, hears how they end.
+//!
+//! The other side is `python/src/zygote.rs`. There is one zygote for each interpreter and virtual
+//! environment that functions ask for; it is started with the first environment that needs it.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::sync::{OnceCell, oneshot, watch};
+
+use super::library::ZYGOTE_COMMAND;
+use crate::protocol::control::{CONTROL_FD, Exit, Fork, MAX_MESSAGE, Report};
+
+/// CPython initialises in well under a second; a cold disk may take longer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a zygote is started from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Python {
+    /// The executable whose folder decides the virtual environment.
+    pub executable: PathBuf,
+    pub libpython: PathBuf,
+    /// Major and minor.
+    pub version: (u32, u32),
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ZygoteError {
+    #[error("could not start Python ({python}): {reason}")]
+    Start { python: String, reason: String },
+    #[error("the process that environments are forked from ended; the next request starts a new one")]
+    Ended,
+    #[error("could not fork an execution environment: {0}")]
+    Fork(String),
+}
+
+/// All zygotes, by what they were started from.
+#[derive(Default)]
+pub struct Zygotes {
+    started: Mutex<HashMap<Python, Arc<OnceCell<Zygote>>>>,
+}
+
+impl Zygotes {
+    /// The zygote for this Python, started if need be; many callers share one start.
+    pub async fn get(&self, python: &Python) -> Result<Zygote, ZygoteError> {
+        let cell = {
+            let mut started = self.started.lock().unwrap();
+            let cell = started.entry(python.clone()).or_default();
+            if cell.get().is_some_and(Zygote::has_ended) {
+                *cell = Arc::default();
+            }
+            cell.clone()
+        };
+        cell.get_or_try_init(|| Zygote::start(python)).await.cloned()
+    }
+
+    /// Process ids of those that run.
+    pub fn pids(&self) -> Vec<u32> {
+        let started = self.started.lock().unwrap();
+        started.values().filter_map(|cell| cell.get()).filter(|z| !z.has_ended()).map(|z| z.0.pid).collect()
+    }
+
+    /// Closes every control socket and waits until the zygotes, and with them all environments, are
+    /// gone.
+    pub async fn end(&self) {
+        let zygotes: Vec<Zygote> =
+            self.started.lock().unwrap().drain().filter_map(|(_, cell)| cell.get().cloned()).collect();
+        for zygote in zygotes {
+            let mut ended = zygote.0.ended.subscribe();
+            zygote.stop();
+            let _ = tokio::time::timeout(Duration::from_secs(5), ended.wait_for(|ended| *ended)).await;
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Zygote(Arc<Inner>);
+
+struct Inner {
+    control: AsyncFd<OwnedFd>,
+    pid: u32,
+    next_ticket: AtomicU64,
+    environments: Mutex<HashMap<u64, Expected>>,
+    ended: watch::Sender<bool>,
+}
+
+/// What the gateway waits to hear of one ticket.
+struct Expected {
+    forked: Option<oneshot::Sender<Result<(i32, OwnedFd), String>>>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+impl Zygote {
+    async fn start(python: &Python) -> Result<Self, ZygoteError> {
+        let first = Self::start_with(python, &[]).await?;
+        if first.1 <= 1 {
+            return Ok(first.0);
+        }
+        // A fork of several threads is a fork into deadlocks. What starts threads this early is a
+        // `.pth` file in site-packages, so go without those.
+        tracing::warn!(
+            "{} starts {} threads before any handler is loaded (a `.pth` file in its site-packages does that); \
+             it is started again without `.pth` files",
+            python.executable.display(),
+            first.1 - 1
+        );
+        first.0.stop();
+        let second = Self::start_with(python, &["-S".into()]).await?;
+        match second.1 {
+            0 | 1 => Ok(second.0),
+            threads => Err(ZygoteError::Start {
+                python: python.executable.display().to_string(),
+                reason: format!(
+                    "it has {threads} threads before any handler is loaded, so it cannot be forked"
+                ),
+            }),
+        }
+    }
+
+    /// The zygote and how many threads it has.
+    async fn start_with(python: &Python, options: &[OsString]) -> Result<(Self, usize), ZygoteError> {
+        let failed =
+            |reason: String| ZygoteError::Start { python: python.executable.display().to_string(), reason };
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|error| failed(error.to_string()))?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| failed(error.to_string()))?;
+
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command
+            .arg0("handlerd-zygote")
+            .arg(ZYGOTE_COMMAND)
+            .arg(&python.libpython)
+            .arg(&python.executable)
+            .args(options)
+            .current_dir("/")
+            .env_clear()
+            .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        // SAFETY: only async-signal-safe calls between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::setsid()?;
+                // The copy is inherited over exec; everything else is closed by it.
+                if libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&theirs), CONTROL_FD) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                libc::fcntl(CONTROL_FD, libc::F_SETFD, 0);
+                Ok(())
+            });
+        }
+        let mut child = tokio::process::Command::from(command).spawn().map_err(|e| failed(e.to_string()))?;
+        let mut errors = child.stderr.take().expect("piped");
+        let complaint = Arc::new(Mutex::new(String::new()));
+        let heard = tokio::spawn({
+            let complaint = complaint.clone();
+            async move {
+                let mut buffer = vec![0; 4096];
+                while let Ok(read @ 1..) = errors.read(&mut buffer).await {
+                    let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                    tracing::debug!("zygote: {}", text.trim_end());
+                    let mut complaint = complaint.lock().unwrap();
+                    if complaint.len() < 4096 {
+                        complaint.push_str(&text);
+                    }
+                }
+            }
+        });
+
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
+        let control = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE) };
+        let control = control.map_err(|error| failed(error.to_string()))?;
+        let zygote = Self(Arc::new(Inner {
+            control,
+            pid: child.id().unwrap_or_default(),
+            next_ticket: AtomicU64::new(1),
+            environments: Mutex::default(),
+            ended: watch::Sender::new(false),
+        }));
+        let (ready_sender, ready) = oneshot::channel();
+        tokio::spawn({
+            let zygote = zygote.clone();
+            async move {
+                zygote.listen(ready_sender).await;
+                let _ = child.wait().await;
+                zygote.finish();
+            }
+        });
+        match tokio::time::timeout(START_LIMIT, ready).await {
+            Ok(Ok(threads)) => Ok((zygote, threads)),
+            Ok(Err(_)) => {
+                let _ = heard.await;
+                let complaint = complaint.lock().unwrap().trim().to_owned();
+                Err(failed(if complaint.is_empty() { "it ended without a word".into() } else { complaint }))
+            }
+            Err(_) => {
+                zygote.stop();
+                Err(failed(format!("it was not ready after {} s", START_LIMIT.as_secs())))
+            }
+        }
+    }
+
+    /// The zygote takes a closed socket for the end of the gateway: it ends all it has started.
+    fn stop(&self) {
+        let _ = rustix::net::shutdown(self.0.control.get_ref(), rustix::net::Shutdown::Both);
+    }
+
+    pub fn has_ended(&self) -> bool {
+        *self.0.ended.borrow()
+    }
+
+    /// A name for a new environment.
+    pub fn ticket(&self) -> u64 {
+        self.0.next_ticket.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Forks an environment that reads requests from, answers and prints to these three pipes.
+    pub async fn fork(&self, fork: &Fork, pipes: [OwnedFd; 3]) -> Result<Process, ZygoteError> {
+        let message = serde_json::to_vec(fork).map_err(|error| ZygoteError::Fork(error.to_string()))?;
+        if message.len() > MAX_MESSAGE {
+            return Err(ZygoteError::Fork("its environment variables are too long".into()));
+        }
+        let (forked_sender, forked) = oneshot::channel();
+        let (exit_sender, exit) = watch::channel(None);
+        {
+            let mut environments = self.0.environments.lock().unwrap();
+            environments.insert(fork.ticket, Expected { forked: Some(forked_sender), exit: exit_sender });
+        }
+        if self.has_ended() {
+            self.finish();
+            return Err(ZygoteError::Ended);
+        }
+        // A message of a few kilobytes on a socket that is read at once: it does not fill up.
+        let sent = self.send(&message, &pipes);
+        drop(pipes);
+        if sent.is_err() {
+            self.0.environments.lock().unwrap().remove(&fork.ticket);
+            return Err(ZygoteError::Ended);
+        }
+        match forked.await {
+            Ok(Ok((pid, pidfd))) => Ok(Process { pid, pidfd, exit }),
+            Ok(Err(reason)) => Err(ZygoteError::Fork(reason)),
+            Err(_) => Err(ZygoteError::Ended),
+        }
+    }
+
+    fn send(&self, message: &[u8], descriptors: &[OwnedFd; 3]) -> rustix::io::Result<()> {
+        let descriptors = descriptors.each_ref().map(AsFd::as_fd);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let control = self.0.control.get_ref();
+        loop {
+            match rustix::net::sendmsg(control, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)
+            {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Hears the zygote out until it closes its end.
+    async fn listen(&self, ready: oneshot::Sender<usize>) {
+        let mut ready = Some(ready);
+        let mut buffer = vec![0; MAX_MESSAGE];
+        while let Ok(mut guard) = self.0.control.readable().await {
+            match guard.try_io(|control| Ok(receive(control.get_ref(), &mut buffer)?)) {
+                Err(_would_block) => {}
+                Ok(Err(_)) | Ok(Ok((0, _))) => return,
+                Ok(Ok((length, descriptor))) => match serde_json::from_slice(&buffer[..length]) {
+                    Ok(report) => self.hear(report, descriptor, &mut ready),
+                    Err(error) => {
+                        tracing::error!("a zygote sent nonsense: {error}");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn hear(&self, report: Report, pidfd: Option<OwnedFd>, ready: &mut Option<oneshot::Sender<usize>>) {
+        let mut environments = self.0.environments.lock().unwrap();
+        match report {
+            Report::Ready { python, prefix, threads } => {
+                tracing::debug!("zygote {} is ready: Python {python} in {prefix}", self.0.pid);
+                if let Some(ready) = ready.take() {
+                    let _ = ready.send(threads);
+                }
+            }
+            Report::Forked { ticket, pid } => {
+                let expected = environments.get_mut(&ticket).and_then(|expected| expected.forked.take());
+                if let (Some(forked), Some(pidfd)) = (expected, pidfd) {
+                    let _ = forked.send(Ok((pid, pidfd)));
+                }
+            }
+            Report::Failed { ticket, reason } => {
+                if let Some(forked) = environments.remove(&ticket).and_then(|expected| expected.forked) {
+                    let _ = forked.send(Err(reason));
+                }
+            }
+            Report::Exited { ticket, exit } => {
+                if let Some(expected) = environments.remove(&ticket) {
+                    expected.exit.send_replace(Some(exit));
+                }
+            }
+        }
+    }
+
+    /// The zygote is gone, and by its death signal every environment with it.
+    fn finish(&self) {
+        self.0.ended.send_replace(true);
+        for (_, expected) in self.0.environments.lock().unwrap().drain() {
+            expected.exit.send_replace(Some(Exit::Signal(Signal::KILL.as_raw())));
+        }
+    }
+}
+
+fn receive(control: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(buffer)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    )?;
+    let mut descriptor = None;
+    for received in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = received {
+            descriptor = descriptors.next();
+        }
+    }
+    Ok((message.bytes, descriptor))
+}
+
+/// One environment's process, whoever its parent is.
+pub struct Process {
+    pub pid: i32,
+    pidfd: OwnedFd,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Process {
+    /// Through the pidfd, so that a reused process id is never hit.
+    pub fn kill(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    pub fn has_exited(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
+    pub async fn exited(&mut self) -> Exit {
+        match self.exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.unwrap_or(Exit::Signal(0)),
+            Err(_) => Exit::Signal(Signal::KILL.as_raw()),
+        }
+    }
+}

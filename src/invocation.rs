@@ -1,0 +1,117 @@
+//! An invocation is one call of a function; its outcome is what came of it.
+//!
+//! A handler that raises, times out or ends its process is an *outcome*, with the answer that AWS
+//! gives. An error (see `invoker::InvokeError`) is ours or the caller's.
+
+use std::time::Duration;
+
+/// What a caller wants done.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    pub request_id: String,
+    /// `Root=...;Parent=...;Sampled=0`, for `_X_AMZN_TRACE_ID`.
+    pub trace_id: String,
+    /// As the caller named it: unqualified, or with exactly the qualifier that was given.
+    pub function_arn: String,
+    /// JSON, decoded from the header's base64.
+    pub client_context: Option<String>,
+    pub event: Vec<u8>,
+}
+
+impl Invocation {
+    pub fn new_request_id() -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    /// A trace header of AWS's form; nothing is sampled here.
+    pub fn new_trace_id(epoch_seconds: u64) -> TraceId {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        TraceId {
+            root: format!("1-{:08x}-{}", epoch_seconds, &random[..24]),
+            parent: random[16..].to_owned(),
+        }
+    }
+}
+
+/// The two halves of a trace header.
+#[derive(Debug, Clone)]
+pub struct TraceId {
+    pub root: String,
+    pub parent: String,
+}
+
+impl TraceId {
+    /// What the function sees in its environment.
+    pub fn for_function(&self) -> String {
+        format!("Root={};Parent={};Sampled=0", self.root, self.parent)
+    }
+}
+
+/// What came of an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler returned; the payload is its result.
+    Returned { payload: Vec<u8>, raw: bool },
+    /// It did not; the payload is Lambda's error object.
+    Failed { payload: Vec<u8>, failure: Failure },
+}
+
+impl Outcome {
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Returned { payload, .. } | Self::Failed { payload, .. } => payload,
+        }
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Returned { .. } => None,
+            Self::Failed { failure, .. } => Some(failure),
+        }
+    }
+}
+
+/// Why an invocation has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The handler raised, or its result could not be serialised.
+    Raised,
+    /// The handler could not be loaded.
+    Init,
+    /// The process was killed at the function's timeout.
+    TimedOut,
+    /// The process ended by itself, or was ended from outside.
+    Exited(String),
+    /// The process was killed because it used more than `MemorySize`.
+    OutOfMemory,
+    /// The result is longer than 6 MB.
+    ResponseTooLarge,
+}
+
+/// What it took, for the REPORT line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub duration: Duration,
+    /// Only for the first invocation of an environment.
+    pub init_duration: Option<Duration>,
+    pub max_memory_mb: u32,
+}
+
+impl Usage {
+    /// Rounded up to a millisecond; since August 2025 the init phase is billed too.
+    pub fn billed_ms(&self) -> u64 {
+        let total = self.duration + self.init_duration.unwrap_or_default();
+        (total.as_micros().div_ceil(1000)).max(1) as u64
+    }
+}
+
+/// Outcome, usage and log of one invocation.
+#[derive(Debug, Clone)]
+pub struct Completed {
+    pub outcome: Outcome,
+    pub usage: Usage,
+    /// START to REPORT, the last part of it if it was long.
+    pub log: Vec<u8>,
+    /// `$LATEST` or a number.
+    pub executed_version: String,
+}

@@ -1,0 +1,229 @@
+//! The one door to a function: resolve, acquire an environment, invoke, record.
+//!
+//! Whatever triggers a function comes through here, so that timeouts, logs and the explanation on
+//! the terminal are the same for all. An invocation that has begun runs to its end even if whoever
+//! asked goes away; one that still waits in line is forgotten.
+
+mod explain;
+mod log_text;
+mod outcome;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::{Account, Limits};
+use crate::deployment::{Deployments, ResolveError};
+use crate::execution_environment::{
+    AcquireError, Ended, Environments, Finished, InitReport, Lease, StartError,
+};
+use crate::function::{Function, FunctionName};
+use crate::invocation::{Completed, Invocation, Outcome, Usage};
+use crate::logs::{Logs, Record};
+
+pub use explain::{explain, show_output};
+
+/// A cheap handle.
+#[derive(Clone)]
+pub struct Invoker(Arc<Shared>);
+
+struct Shared {
+    deployments: Deployments,
+    environments: Environments,
+    logs: Option<Logs>,
+    account: Account,
+    limits: Limits,
+}
+
+/// Why a function was not even asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InvokeError {
+    #[error("there is no function `{0}`")]
+    NotFound(String),
+    #[error("function `{name}` cannot run: {reason}")]
+    Broken { name: FunctionName, reason: String },
+    #[error("{0}")]
+    Throttled(String),
+    /// Ours: no Python, no process, no memory.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<ResolveError> for InvokeError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::NotFound(name) => Self::NotFound(name),
+            ResolveError::Broken { name, reason } => Self::Broken { name, reason },
+        }
+    }
+}
+
+/// How the first phase of an invocation went.
+enum Acquired {
+    /// `limit`: what is left of the function's timeout.
+    Ready { lease: Lease, limit: Duration },
+    /// The handler cannot be loaded: that is the outcome.
+    InitFailed(Arc<Finished>),
+}
+
+impl Invoker {
+    pub fn new(
+        deployments: Deployments,
+        environments: Environments,
+        logs: Option<Logs>,
+        account: Account,
+        limits: Limits,
+    ) -> Self {
+        Self(Arc::new(Shared { deployments, environments, logs, account, limits }))
+    }
+
+    pub fn deployments(&self) -> &Deployments {
+        &self.0.deployments
+    }
+
+    pub fn environments(&self) -> &Environments {
+        &self.0.environments
+    }
+
+    pub fn account(&self) -> &Account {
+        &self.0.account
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Invokes the function of this name and waits for what comes of it.
+    pub async fn invoke(&self, name: &str, invocation: Invocation) -> Result<Completed, InvokeError> {
+        let (function, acquired) = loop {
+            let function = self.0.deployments.resolve(name).await?;
+            match self.acquire(&function).await {
+                Ok(acquired) => break (function, acquired),
+                // Deployed anew while this one waited in line: it gets the new code.
+                Err(AcquireError::Retired) => {}
+                Err(AcquireError::Start(error)) => return Err(InvokeError::Unavailable(error.to_string())),
+                Err(error @ AcquireError::NoPython(_)) => {
+                    return Err(InvokeError::Unavailable(error.to_string()));
+                }
+                Err(error @ AcquireError::Throttled { .. }) => {
+                    return Err(InvokeError::Throttled(error.to_string()));
+                }
+            }
+        };
+        let invoker = self.clone();
+        let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation).await });
+        task.await.map_err(|error| InvokeError::Unavailable(format!("a bug in handlerd: {error}")))
+    }
+
+    async fn acquire(&self, function: &Arc<Function>) -> Result<Acquired, AcquireError> {
+        let result = self.0.environments.acquire(function).await;
+        let timed_out = match &result {
+            Err(AcquireError::Start(StartError::Init(finished))) => finished.ended == Ended::TimedOut,
+            _ => false,
+        };
+        let timeout = function.configuration.timeout;
+        let began = Instant::now();
+        // As on Lambda: an init phase that has used up its ten seconds is begun again inside the
+        // invocation, under the function's own timeout.
+        let (result, limit) = match timed_out {
+            true => {
+                let result = self.0.environments.start_for(function, timeout).await;
+                (result, timeout.saturating_sub(began.elapsed()))
+            }
+            false => (result, timeout),
+        };
+        match result {
+            Ok(lease) => Ok(Acquired::Ready { lease, limit }),
+            Err(AcquireError::Start(StartError::Init(finished))) => Ok(Acquired::InitFailed(finished)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn run(&self, function: &Function, acquired: Acquired, invocation: Invocation) -> Completed {
+        let began = SystemTime::now();
+        let (finished, init, in_init) = match acquired {
+            Acquired::Ready { mut lease, limit } => {
+                let init = lease.take_init();
+                (lease.invoke(&invocation, limit).await, init, false)
+            }
+            Acquired::InitFailed(finished) => ((*finished).clone(), None, true),
+        };
+        self.complete(function, &invocation, began, finished, init, in_init)
+    }
+
+    fn complete(
+        &self,
+        function: &Function,
+        invocation: &Invocation,
+        began: SystemTime,
+        finished: Finished,
+        init: Option<InitReport>,
+        in_init: bool,
+    ) -> Completed {
+        let usage = Usage {
+            duration: finished.duration,
+            init_duration: init.as_ref().map(|init| init.duration),
+            max_memory_mb: finished.max_memory_mb,
+        };
+        let outcome = outcome::of(finished.ended, &invocation.request_id, function.configuration.timeout);
+        let log = log_text::Invocation {
+            function,
+            request_id: &invocation.request_id,
+            began,
+            outcome: &outcome,
+            usage: &usage,
+            init_output: init.as_ref().map(|init| init.output.as_slice()),
+            output: &finished.output,
+            in_init,
+        }
+        .text();
+        if let Some(init) = &init {
+            show_output(&function.name, &init.output);
+        }
+        show_output(&function.name, &finished.output);
+        if let Outcome::Failed { payload, failure } = &outcome {
+            explain(function, failure, payload, &finished.output);
+        }
+        if let Some(logs) = &self.0.logs {
+            logs.append(Record {
+                function: function.name.to_string(),
+                request_id: invocation.request_id.clone(),
+                time: began,
+                text: log.clone(),
+            });
+        }
+        Completed { outcome, usage, log, executed_version: "$LATEST".to_owned() }
+    }
+
+    /// Ends all environments and writes what is left of the logs.
+    pub async fn finish(&self) {
+        self.0.environments.end().await;
+        if let Some(logs) = self.0.logs.clone() {
+            let _ = tokio::task::spawn_blocking(move || logs.flush()).await;
+        }
+    }
+
+    /// Loads new code ahead of the first request; if it cannot be loaded, the terminal says why.
+    pub async fn try_out(&self, function: &Arc<Function>) -> Result<(), String> {
+        self.judged(function, self.0.environments.warm(function).await)
+    }
+
+    /// The same before the code is deployed, in an environment that serves nobody.
+    pub async fn rehearse(&self, function: &Arc<Function>) -> Result<(), String> {
+        self.judged(function, self.0.environments.rehearse(function).await)
+    }
+
+    fn judged(&self, function: &Arc<Function>, result: Result<(), AcquireError>) -> Result<(), String> {
+        match result {
+            Ok(()) | Err(AcquireError::Retired | AcquireError::Throttled { .. }) => Ok(()),
+            Err(AcquireError::Start(StartError::Init(finished))) => {
+                let outcome = outcome::of(finished.ended.clone(), "", function.configuration.timeout);
+                show_output(&function.name, &finished.output);
+                if let Outcome::Failed { payload, failure } = &outcome {
+                    explain(function, failure, payload, &finished.output);
+                }
+                Err(explain::summary(function, &outcome))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

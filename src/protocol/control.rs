@@ -1,0 +1,48 @@
+//! Gateway <-> zygote. Rare messages (one per environment), so they are JSON; file descriptors
+//! travel beside them.
+
+use serde::{Deserialize, Serialize};
+
+/// The descriptor under which the zygote finds its end of the control socket.
+pub const CONTROL_FD: i32 = 3;
+
+/// A message never exceeds this: environment variables are limited to 4 KB by Lambda's rule, paths
+/// by the kernel. Both sides read into a buffer of this size.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+
+/// Gateway to zygote: make an execution environment. With it travel three descriptors: the pipe to
+/// read requests from, the pipe to write answers to, the pipe for stdout and stderr.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fork {
+    /// Names this environment in later messages; process ids are reused, tickets are not.
+    pub ticket: u64,
+    /// Shown by `ps` and `top`.
+    pub process_name: String,
+    /// The complete environment, as `NAME`, value.
+    pub environment: Vec<(String, String)>,
+    pub task_root: String,
+    /// Folders of shared code, in the order of `sys.path`.
+    pub layers: Vec<String>,
+    /// Where compiled forms of large vendored files may be kept.
+    pub bytecode_cache: Option<String>,
+}
+
+/// Zygote to gateway.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// CPython is initialised, the standard library is imported.
+    Ready { python: String, prefix: String, threads: usize },
+    /// The environment exists; its pidfd travels with this message.
+    Forked { ticket: u64, pid: i32 },
+    /// The environment could not be made.
+    Failed { ticket: u64, reason: String },
+    /// The environment and everything it had started are gone.
+    Exited { ticket: u64, exit: Exit },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    Status(i32),
+    Signal(i32),
+}
