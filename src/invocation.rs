@@ -41,6 +41,21 @@ pub struct TraceId {
 }
 
 impl TraceId {
+    /// What is valid in the header that a caller sent takes the place of what is new.
+    pub fn continuing(mut self, header: Option<&str>) -> Self {
+        for part in header.unwrap_or_default().split(';') {
+            let Some((name, value)) = part.trim().split_once('=') else { continue };
+            let valid = (1..=64).contains(&value.len())
+                && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if valid && name.eq_ignore_ascii_case("root") {
+                self.root = value.to_owned();
+            } else if valid && name.eq_ignore_ascii_case("parent") {
+                self.parent = value.to_owned();
+            }
+        }
+        self
+    }
+
     /// What the function sees in its environment.
     pub fn for_function(&self) -> String {
         format!("Root={};Parent={};Sampled=0", self.root, self.parent)

@@ -5,17 +5,18 @@
 //! folder, with the one before it as `NAME.log.1`. Each line is a record:
 //! `2026-11-22T12:00:00.123Z<TAB>REQUEST_ID<TAB>TEXT`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// Invocations that may wait to be written.
-const QUEUE: usize = 4096;
+/// Bytes that may wait to be written.
+const QUEUE: usize = 16 * 1024 * 1024;
+/// Records gather for so long before they are written: a thousand of them cost one wake-up.
+const GATHER: Duration = Duration::from_millis(10);
 /// A file longer than this becomes the one before.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -29,53 +30,107 @@ pub struct Record {
 
 /// A cheap handle; the thread ends when the last one is dropped.
 #[derive(Clone)]
-pub struct Logs {
-    sender: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+pub struct Logs(Arc<Handle>);
+
+struct Handle(Arc<Queue>);
+
+/// Between those who log and the thread that writes.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-enum Message {
-    Record(Record),
-    Flush(mpsc::Sender<()>),
+#[derive(Default)]
+struct State {
+    records: Vec<Record>,
+    bytes: usize,
+    dropped: u64,
+    /// Batches taken, and batches written: `flush` waits for them to meet.
+    taken: u64,
+    written: u64,
+    urgent: bool,
+    closed: bool,
 }
 
 impl Logs {
     pub fn open(state_dir: &Path) -> std::io::Result<Self> {
         let folder = folder(state_dir);
         std::fs::create_dir_all(&folder)?;
-        let (sender, receiver) = mpsc::sync_channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer { folder, files: HashMap::new(), dropped: dropped.clone() };
-        std::thread::Builder::new().name("logs".into()).spawn(move || {
-            while let Ok(message) = receiver.recv() {
-                // Everything that has gathered meanwhile goes out with one write per file.
-                let mut flushed = Vec::new();
-                for message in std::iter::once(message).chain(receiver.try_iter().take(QUEUE)) {
-                    match message {
-                        Message::Record(record) => writer.add(&record),
-                        Message::Flush(done) => flushed.push(done),
-                    }
-                }
-                writer.write();
-                for done in flushed {
-                    let _ = done.send(());
-                }
-            }
+        let queue = Arc::new(Queue::default());
+        let writer = Writer { folder, files: HashMap::new() };
+        std::thread::Builder::new().name("logs".into()).spawn({
+            let queue = queue.clone();
+            move || queue.write_with(writer)
         })?;
-        Ok(Self { sender, dropped })
+        Ok(Self(Arc::new(Handle(queue))))
     }
 
     pub fn append(&self, record: Record) {
-        if self.sender.try_send(Message::Record(record)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let queue = &self.0.0;
+        let mut state = queue.lock();
+        if state.bytes + record.text.len() > QUEUE {
+            state.dropped += 1;
+            return;
+        }
+        state.bytes += record.text.len();
+        state.records.push(record);
+        if state.records.len() == 1 {
+            queue.changed.notify_all();
         }
     }
 
     /// Waits until all that was appended is in the files.
     pub fn flush(&self) {
-        let (done, finished) = mpsc::channel();
-        if self.sender.send(Message::Flush(done)).is_ok() {
-            let _ = finished.recv_timeout(Duration::from_secs(5));
+        let queue = &self.0.0;
+        let mut state = queue.lock();
+        state.urgent = true;
+        queue.changed.notify_all();
+        let unwritten = |state: &mut State| !state.records.is_empty() || state.written < state.taken;
+        let _ = queue.changed.wait_timeout_while(state, Duration::from_secs(5), unwritten);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn write_with(&self, mut writer: Writer) {
+        loop {
+            let (records, dropped) = {
+                let mut state = self.lock();
+                while state.records.is_empty() && state.dropped == 0 {
+                    if state.closed {
+                        return;
+                    }
+                    state.urgent = false;
+                    state = self.changed.wait(state).unwrap();
+                }
+                let gathering = |state: &mut State| !state.urgent && !state.closed;
+                state = self.changed.wait_timeout_while(state, GATHER, gathering).unwrap().0;
+                state.taken += 1;
+                state.bytes = 0;
+                (std::mem::take(&mut state.records), std::mem::take(&mut state.dropped))
+            };
+            if dropped > 0 {
+                tracing::warn!(
+                    "the logs of {dropped} invocations were not written: the disk is too slow for them"
+                );
+            }
+            for record in &records {
+                writer.add(record);
+            }
+            writer.write();
+            self.lock().written += 1;
+            self.changed.notify_all();
         }
     }
 }
@@ -83,7 +138,6 @@ impl Logs {
 struct Writer {
     folder: PathBuf,
     files: HashMap<String, Open>,
-    dropped: Arc<AtomicU64>,
 }
 
 struct Open {
@@ -94,27 +148,23 @@ struct Open {
 
 impl Writer {
     fn add(&mut self, record: &Record) {
-        let open = self.files.entry(record.function.clone()).or_insert_with(|| Open {
-            file: None,
-            length: 0,
-            pending: Vec::new(),
-        });
+        // Looked up first: an entry would need a name of its own each time.
+        if !self.files.contains_key(&record.function) {
+            let open = Open { file: None, length: 0, pending: Vec::new() };
+            self.files.insert(record.function.clone(), open);
+        }
+        let pending = &mut self.files.get_mut(&record.function).expect("inserted above").pending;
         let time = jiff::Timestamp::try_from(record.time).unwrap_or_default();
-        let text = String::from_utf8_lossy(&record.text);
-        for line in text.lines() {
+        let prefix = format!("{time:.3}\t{}\t", record.request_id);
+        for line in String::from_utf8_lossy(&record.text).lines() {
             // A record is one line: what would break it, or dress it up as another, is escaped.
-            let line = escape_control(line);
-            let _ = writeln!(open.pending, "{time:.3}\t{}\t{line}", record.request_id);
+            pending.extend_from_slice(prefix.as_bytes());
+            pending.extend_from_slice(escape_control(line).as_bytes());
+            pending.push(b'\n');
         }
     }
 
     fn write(&mut self) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            tracing::warn!(
-                "the logs of {dropped} invocations were not written: the disk is too slow for them"
-            );
-        }
         for (function, open) in &mut self.files {
             if open.pending.is_empty() {
                 continue;
@@ -146,9 +196,10 @@ fn write_out(path: &Path, open: &mut Open) -> std::io::Result<()> {
 }
 
 /// Control characters, made visible; tabs stay.
-pub fn escape_control(line: &str) -> String {
-    if line.chars().all(|c| c == '\t' || !c.is_control()) {
-        return line.to_owned();
+pub fn escape_control(line: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    if line.bytes().all(is_plain) || line.chars().all(|c| c == '\t' || !c.is_control()) {
+        return Cow::Borrowed(line);
     }
     let mut escaped = String::with_capacity(line.len() + 8);
     for character in line.chars() {
@@ -158,7 +209,7 @@ pub fn escape_control(line: &str) -> String {
             c => escaped.push(c),
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
 
 fn folder(state_dir: &Path) -> PathBuf {

@@ -31,13 +31,7 @@ impl House {
     /// Reads the handlers folder and prepares everything up to the invoker. `exclusive`: as the one
     /// gateway of this state folder.
     pub fn build(settings: &Settings, exclusive: bool) -> anyhow::Result<Self> {
-        if !settings.handlers.is_dir() {
-            bail!(
-                "there is no folder {}\nhint: `handlerd new hello` makes it, with a first function in it; or name \
-                 another: `handlerd serve FOLDER`",
-                settings.handlers.display()
-            );
-        }
+        check_folder(&settings.handlers)?;
         let state_dir = std::path::absolute(&settings.state_dir)?;
         create_private(&state_dir)?;
         let lock = if exclusive { Some(lock(&state_dir)?) } else { None };
@@ -65,6 +59,18 @@ impl House {
             Invoker::new(deployments, environments, logs, settings.account.clone(), settings.limits);
         Ok(Self { invoker, interpreters, _lock: lock })
     }
+}
+
+/// A folder that is not there has no functions; nearly always another one was meant.
+pub fn check_folder(handlers: &Path) -> anyhow::Result<()> {
+    if handlers.is_dir() {
+        return Ok(());
+    }
+    bail!(
+        "there is no folder {}\nhint: `handlerd new hello` makes it, with a first function in it; or name another: \
+         `handlerd serve FOLDER`",
+        handlers.display()
+    )
 }
 
 /// Which Python a function runs on. What is remarkable about the choice is said once.

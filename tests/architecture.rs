@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &str, &str); 1] = [(
 )];
 
 /// Library -> the modules that may name it.
-const OWNERS: [(&str, &[&str]); 17] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("arc_swap", &["deployment"]),
     ("axum", &["gateway", "http", "lambda_api"]),
     ("clap", &["cli"]),
@@ -34,7 +34,6 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("libloading", &["execution_environment"]),
     ("memchr", &["invoker"]),
     ("mimalloc", &["main"]),
-    ("notify", &["deployment"]),
     ("owo_colors", &["cli"]),
     ("pyo3", &[]),
     ("saphyr", &["deployment"]),

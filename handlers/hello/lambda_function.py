@@ -1,3 +1,8 @@
+"""The first handler: open /hello in a browser, then /hello?name=Kim.
+
+API Gateway hands over the request as `event`; what is returned becomes the response.
+"""
+
 import json
 
 

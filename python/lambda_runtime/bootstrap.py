@@ -42,6 +42,8 @@ def prepare() -> None:
     None of these modules starts a thread, keeps a file open, or draws random numbers that a fork
     would hand out twice (`random` itself seeds anew after a fork).
     """
+    if sys.flags.no_site:
+        _find_packages()
     _import(IMPORTED_AHEAD)
     # The other JSON parser, and what the encoder looks up on first use.
     with contextlib.suppress(ValueError):
@@ -49,6 +51,26 @@ def prepare() -> None:
     _handlerd.dumps([sys.modules["decimal"].Decimal(1)], True)
     _interpreter_path[:] = [entry for entry in sys.path if entry]
     _freeze()
+
+
+def _find_packages() -> None:
+    """What Python does at its start unless told not to, but without the code in .pth files: that is
+    why it was told not to. The folders that such files name are searched all the same."""
+    import site
+
+    def add_folders(folder: str, name: str, known_paths):
+        with contextlib.suppress(OSError, UnicodeError):
+            with open(os.path.join(folder, name), encoding="utf-8-sig") as file:
+                lines = [line.strip() for line in file]
+            for line in lines:
+                named = os.path.abspath(os.path.join(folder, line))
+                is_code = line.startswith(("#", "import ", "import\t"))
+                if line and not is_code and os.path.isdir(named) and named not in sys.path:
+                    sys.path.append(named)
+        return known_paths
+
+    site.addpackage = add_folders
+    site.main()
 
 
 def prepare_more() -> None:

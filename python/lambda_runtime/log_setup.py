@@ -1,5 +1,6 @@
 """Sets up Python's logging as Lambda does, and writes what the runtime itself has to log."""
 
+import contextlib
 import json
 import logging
 import os
@@ -72,8 +73,10 @@ def write(text: str) -> None:
     if not text.endswith("\n"):
         text += "\n"
     rest = text.encode("utf-8", "backslashreplace")
-    while rest:
-        rest = rest[os.write(1, rest) :]
+    # A function that has closed this descriptor is not heard any more; it is answered all the same.
+    with contextlib.suppress(OSError):
+        while rest:
+            rest = rest[os.write(1, rest) :]
 
 
 def log_init_warning() -> None:

@@ -4,6 +4,7 @@
 //! waits in `read` and keeps the interpreter's lock, so threads that a handler started stand still
 //! until the next invocation, as they do when Lambda freezes an environment.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -32,7 +33,10 @@ pub fn run(
     answers: OwnedFd,
     output: OwnedFd,
 ) -> PyResult<()> {
-    let mut channel = prepare_process(fork, zygote, requests, answers, output).map_err(os_error)?;
+    // Never closed from here: how the process ends tells the gateway more than that its pipes are
+    // closed, and a handler may have closed them already.
+    let channel = prepare_process(fork, zygote, requests, answers, output).map_err(os_error)?;
+    let channel: &mut Channel = &mut ManuallyDrop::new(channel);
 
     let bootstrap = crate::bootstrap(py)?;
     bootstrap.call_method1("start", (settings(py, fork)?,))?;
@@ -82,6 +86,9 @@ fn prepare_process(
     rustix::process::set_child_subreaper(Some(Pid::INIT))?;
     rustix::thread::set_no_new_privs(true)?;
     set_process_name(&fork.process_name);
+    // The gateway does without huge pages; what a handler computes with may want them.
+    // SAFETY: changes a setting of this process.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0) };
 
     let limit = |resource, value| {
         let maximum = rustix::process::getrlimit(resource).maximum;
@@ -101,6 +108,7 @@ fn prepare_process(
         incoming: Vec::new(),
         filled: 0,
         outgoing: Vec::new(),
+        waits: 0,
     };
     // The zygote's descriptors are none of a handler's business; these four are closed with them,
     // once.
@@ -225,6 +233,8 @@ struct Channel {
     incoming: Vec<u8>,
     filled: usize,
     outgoing: Vec<u8>,
+    /// Voluntary context switches up to the last answer.
+    waits: i64,
 }
 
 impl Channel {
@@ -271,7 +281,11 @@ impl Channel {
 
     /// Sends what stands in `outgoing` behind its header.
     fn finish(&mut self, kind: Kind, nonce: u64) -> PyResult<()> {
-        let answer = Answer { kind, nonce, max_memory_kib: max_memory_kib(), payload: &[] };
+        let usage = usage();
+        // One wait lies between two answers anyway: the one for the request.
+        let has_waited = usage.ru_nvcsw - self.waits > 1;
+        self.waits = usage.ru_nvcsw;
+        let answer = Answer { kind, has_waited, nonce, max_memory_kib: usage.ru_maxrss as u32, payload: &[] };
         answer.finish(&mut self.outgoing, 0);
         let mut rest = &self.outgoing[..];
         while !rest.is_empty() {
@@ -292,12 +306,11 @@ fn decode(bytes: &[u8]) -> PyResult<Option<(Request<'_>, usize)>> {
     Request::decode(bytes).map_err(|_| PyRuntimeError::new_err("the gateway sent a malformed request"))
 }
 
-fn max_memory_kib() -> u32 {
+fn usage() -> libc::rusage {
     // SAFETY: the structure is plain data and is filled by the call.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed::<libc::rusage>();
+    unsafe {
+        let mut usage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_SELF, &mut usage);
         usage
-    };
-    usage.ru_maxrss as u32
+    }
 }

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -37,24 +37,41 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     rustix::io::fcntl_setfd(&control, rustix::io::FdFlags::CLOEXEC).map_err(os_error)?;
     rustix::process::set_child_subreaper(Some(Pid::INIT)).map_err(os_error)?;
     set_process_name("handlerd-zygote");
+    // The handlers that the program around us has set up for itself (Rust's word on stack overflow)
+    // take the first such signal for their own: a crash is to end an environment at once.
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: the default action runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let children_signal = ChildSignal::listen().map_err(os_error)?;
 
-    crate::bootstrap(py)?.call_method0("prepare")?;
+    let bootstrap = crate::bootstrap(py)?;
+    bootstrap.call_method0("prepare")?;
     let sys = py.import("sys")?;
     let report = Report::Ready {
         python: sys.getattr("version")?.extract::<String>()?.split(' ').next().unwrap_or("?").to_owned(),
         prefix: sys.getattr("prefix")?.extract()?,
-        threads: std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count),
+        threads: threads(),
     };
     send(&control, &report, None).map_err(os_error)?;
 
     let mut zygote = Zygote { control, environments: HashMap::new() };
+    // The larger part of the standard library is imported when nobody has asked for a while.
+    let mut patience = Some(IDLE);
     loop {
         let mut ready = [
             PollFd::new(&zygote.control, PollFlags::IN),
             PollFd::new(&children_signal.descriptor, PollFlags::IN),
         ];
-        match rustix::event::poll(&mut ready, None) {
+        match rustix::event::poll(&mut ready, patience.as_ref()) {
+            Ok(0) => {
+                patience = None;
+                bootstrap.call_method0("prepare_more")?;
+                if threads() > 1 {
+                    return Err(PyOSError::new_err("the standard library has started a thread"));
+                }
+                continue;
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(os_error(error)),
         }
@@ -80,6 +97,13 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
             }
         }
     }
+}
+
+/// How long nothing must have happened before time is spent on what may be wanted later.
+const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 150_000_000 };
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
 struct Zygote {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::Place;
+use super::options::{Common, Place};
 use super::output::{self, LogStyle};
 use crate::deployment::{Deployed, Severity};
 use crate::server::{self, House};
@@ -14,13 +14,15 @@ use crate::server::{self, House};
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    common: Common,
     /// Do not load the handlers, only read their configuration
     #[arg(long)]
     no_load: bool,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, _) = arguments.place.settle(&arguments.common)?;
     let flusher = output::start_logging(LogStyle::Text, "warn");
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {

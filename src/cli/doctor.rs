@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::Place;
+use super::options::{Common, Place, Python, State};
 use super::output;
 use crate::deployment::{Deployed, Deployments};
 use crate::interpreter::{self, Interpreters, Search, VirtualEnvironment};
@@ -13,10 +13,16 @@ use crate::interpreter::{self, Interpreters, Search, VirtualEnvironment};
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    python: Python,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let common =
+        Common { state: arguments.state.clone(), python: arguments.python.clone(), ..Common::default() };
+    let (settings, _) = arguments.place.settle(&common)?;
     let cache = settings.state_dir.join("interpreters.json");
     let search = Search::from_environment(settings.python.clone(), &settings.handlers);
     let interpreters = Interpreters::discover(search, Some(&cache));
@@ -54,7 +60,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     text.push_str("\nFunctions\n");
     let mut rows = Vec::new();
     for (name, deployed) in &Deployments::read(&settings.handlers).current().functions {
-        let Deployed::Ready(function) = deployed else { continue };
+        let Deployed::Ready(function) = deployed else {
+            rows.push(vec![
+                name.to_string(),
+                "-".to_owned(),
+                "its configuration is wrong: see `handlerd check`".to_owned(),
+            ]);
+            continue;
+        };
         let runtime = function.configuration.runtime.as_deref();
         rows.push(match interpreters.choose(runtime, &function.task_root) {
             Ok(choice) => {

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::options::NamedPlace;
+use super::options::{Common, NamedPlace};
 use super::output::{self, LogStyle};
 use crate::invocation::Invocation;
+use crate::invoker::InvokeError;
 use crate::server::{self, House};
 
 #[derive(Args)]
@@ -25,11 +26,13 @@ pub struct Arguments {
     tail: bool,
     #[command(flatten)]
     place: NamedPlace,
+    #[command(flatten)]
+    common: Common,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let event = read_event(arguments.event.as_deref())?;
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, _) = arguments.place.settle(&arguments.common)?;
     // With `--tail` the log is shown whole; else line by line, as the server shows it.
     let level = if arguments.tail { "warn,function=off" } else { "info" };
     let flusher = output::start_logging(LogStyle::Text, level);
@@ -49,7 +52,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let functions = house.invoker.deployments().current();
         completed.map_err(|error| {
             let names: Vec<&str> = functions.functions.keys().map(|name| name.as_str()).collect();
-            anyhow::anyhow!("{error}\nhint: there are: {}", names.join(", "))
+            match &error {
+                InvokeError::NotFound(_) if names.is_empty() => {
+                    anyhow::anyhow!(
+                        "{error}\nhint: there are none yet; `handlerd new {}` makes it",
+                        arguments.name
+                    )
+                }
+                InvokeError::NotFound(_) => anyhow::anyhow!("{error}\nhint: there are: {}", names.join(", ")),
+                _ => anyhow::anyhow!("{error}"),
+            }
         })
     });
     runtime.shutdown_timeout(server::LAST_WAIT);
@@ -75,6 +87,7 @@ fn read_event(given: Option<&str>) -> anyhow::Result<Vec<u8>> {
         Some(path) if Path::new(path).is_file() => {
             (std::fs::read(path).with_context(|| format!("could not read {path}"))?, path.to_owned())
         }
+        Some(path) if looks_like_a_path(path) => bail!("there is no file {path} to read the event from"),
         Some(json) => (json.as_bytes().to_vec(), "--event".to_owned()),
     };
     if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&text) {
@@ -83,4 +96,11 @@ fn read_event(given: Option<&str>) -> anyhow::Result<Vec<u8>> {
         );
     }
     Ok(text)
+}
+
+/// No JSON text begins with a letter but `true`, `false` and `null`, nor with a dot or a slash.
+fn looks_like_a_path(text: &str) -> bool {
+    let first = text.bytes().next().unwrap_or_default();
+    let begins = first.is_ascii_alphabetic() || matches!(first, b'.' | b'/' | b'~');
+    begins && (text.contains('/') || text.ends_with(".json"))
 }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::options::Place;
+use super::options::{Common, Place};
 use super::output;
 use crate::deployment::{Deployed, Deployments};
+use crate::server;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -19,7 +20,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, _) = arguments.place.settle(&Common::default())?;
+    server::check_folder(&settings.handlers)?;
     let deployment = Deployments::read(&settings.handlers).current();
     if arguments.json {
         let functions: Vec<_> = deployment
@@ -42,6 +44,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             })
             .collect();
         output::print(&format!("{}\n", serde_json::to_string_pretty(&json!({"functions": functions}))?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if deployment.functions.is_empty() {
+        eprintln!("there are no functions in {} yet", settings.handlers.display());
+        eprintln!("hint: `handlerd new hello` makes one");
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows =

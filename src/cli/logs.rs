@@ -6,31 +6,33 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::NamedPlace;
+use super::options::{NamedPlace, State};
 use crate::logs::{Line, Reader};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Only this function's
+    /// Only the log of this function
     name: Option<String>,
-    /// Go on with what comes
+    /// Go on with new lines as they come, until Ctrl-C
     #[arg(long, short)]
     follow: bool,
-    /// Only the last lines
+    /// Only the last N lines
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1000)]
     lines: usize,
-    /// Only lines of this request id
+    /// Only lines of the invocation with this request id
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     #[command(flatten)]
     place: NamedPlace,
+    #[command(flatten)]
+    state: State,
 }
 
 /// How often new lines are looked for.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, _) = arguments.place.settle(&arguments.state.clone().into())?;
     let name = arguments.name.as_deref();
     let mut reader = Reader::open(&settings.state_dir, name);
     let wanted = |line: &Line| arguments.request.as_ref().is_none_or(|request| *request == line.request_id);

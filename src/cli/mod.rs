@@ -12,9 +12,11 @@ mod output;
 mod routes;
 mod serve;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Runs AWS Lambda handlers written in Python behind an API Gateway, on your own machine.
 ///
@@ -22,26 +24,24 @@ use clap::{Parser, Subcommand};
 /// http://127.0.0.1:3000/NAME and to `aws lambda invoke --endpoint-url http://127.0.0.1:3001`.
 /// Saving a file deploys it.
 #[derive(Parser)]
-#[command(name = "handlerd", version, args_conflicts_with_subcommands = true)]
+#[command(name = "handlerd", version, override_usage = "handlerd [COMMAND] [OPTIONS]")]
 #[command(after_help = "Examples:
   handlerd                                  serve ./handlers
   handlerd new hello                        make handlers/hello/ with a first handler in it
   handlerd invoke hello --event '{\"a\": 1}'  run it once, without a server
   handlerd logs hello --follow              see what it prints
 
-Without a command, handlerd serves. Every option can also be given as HANDLERD_NAME in the
-environment, or in handlerd.toml beside the handlers folder; the command line wins, then the
-environment, then the file.")]
+Without a command, handlerd serves: `handlerd --port 4000` is `handlerd serve --port 4000`. Every
+option can also be given as HANDLERD_NAME in the environment, or in handlerd.toml beside the
+handlers folder; the command line wins, then the environment, then the file.")]
 struct Program {
     #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: serve::Arguments,
+    command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the functions of a folder (also without a command)
+    /// Serve the functions of a folder; what happens without a command
     Serve(serve::Arguments),
     /// Make a new function from a small example
     New(new::Arguments),
@@ -60,8 +60,22 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let arguments = Program::parse();
-    let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+    let result = with_command(std::env::args_os().collect()).and_then(|arguments| run(&arguments));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    // What a variable holds is nobody's default; its name is what help has to tell.
+    let program = program();
+    let program = program.mut_subcommands(|command| command.mut_args(|option| option.hide_env_values(true)));
+    let matches = program.get_matches_from(arguments);
+    match Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Invoke(arguments) => invoke::run(arguments),
@@ -70,14 +84,40 @@ pub fn main() -> ExitCode {
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&error);
-            ExitCode::FAILURE
-        }
     }
+}
+
+fn program() -> clap::Command {
+    Program::command()
+}
+
+/// Puts in the command that may be left out. (Were its options the program's own, a variable that
+/// only `serve` reads could break every other command.)
+fn with_command(mut arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
+    let first = arguments.get(1).map(|first| first.to_string_lossy().into_owned());
+    let given = match first.as_deref() {
+        Some("help" | "-h" | "--help" | "-V" | "--version") => true,
+        Some(word) => program().find_subcommand(word).is_some(),
+        None => false,
+    };
+    if given {
+        return Ok(arguments);
+    }
+    if let Some(word) = first.filter(|word| is_word(word) && !Path::new(word).exists()) {
+        let names: Vec<String> =
+            program().get_subcommands().map(|known| known.get_name().to_owned()).collect();
+        anyhow::bail!(
+            "there is no command `{word}`, and no folder of that name to serve\nhint: the commands are {}; `handlerd \
+             --help` says what they do",
+            names.join(", ")
+        );
+    }
+    arguments.insert(1.min(arguments.len()), "serve".into());
+    Ok(arguments)
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// One thread for the gateway: it has little to compute, and tasks that never move between cores

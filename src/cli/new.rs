@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::options::NamedPlace;
+use super::options::{Common, NamedPlace};
 use super::output;
 use crate::function::FunctionName;
 
@@ -33,7 +33,7 @@ def lambda_handler(event, context):
 ";
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, in_file) = arguments.place.settle(&Common::default())?;
     let folder = settings.handlers.join(arguments.name.as_str());
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
     let path = folder.join("lambda_function.py");
@@ -47,6 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     file.write_all(HANDLER.as_bytes()).with_context(|| format!("could not write {}", path.display()))?;
     output::print(&format!("{}\n", path.display()));
-    eprintln!("it answers on http://127.0.0.1:3000/{} when `handlerd` runs", arguments.name);
+    let port = in_file.port.unwrap_or(settings.port);
+    eprintln!("it answers on http://127.0.0.1:{port}/{} when `handlerd` runs", arguments.name);
     Ok(ExitCode::SUCCESS)
 }

@@ -17,34 +17,52 @@ pub struct Place {
     /// Folder whose subfolders are the functions [default: handlers]
     #[arg(value_name = "FOLDER", env = "HANDLERD_HANDLERS")]
     pub folder: Option<PathBuf>,
-    #[command(flatten)]
-    pub common: Common,
 }
 
-/// For commands whose first argument is something else.
+/// The same, for commands whose first argument is something else.
 #[derive(Args, Clone, Default)]
 pub struct NamedPlace {
     /// Folder whose subfolders are the functions [default: handlers]
     #[arg(long = "handlers", value_name = "FOLDER", env = "HANDLERD_HANDLERS")]
     pub folder: Option<PathBuf>,
-    #[command(flatten)]
-    pub common: Common,
 }
 
+/// For commands that read or write what is kept between runs.
 #[derive(Args, Clone, Default)]
-pub struct Common {
+pub struct State {
     /// Folder for logs and other state [default: .handlerd beside the handlers folder]
     #[arg(long, value_name = "FOLDER", env = "HANDLERD_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+}
+
+/// For commands that look for a Python.
+#[derive(Args, Clone, Default)]
+pub struct Python {
     /// Python to use: a version such as 3.12, an executable, or a virtual environment
+    /// [default: that of the nearest virtual environment, else python3]
     #[arg(long, value_name = "PYTHON", env = "HANDLERD_PYTHON")]
     pub python: Option<PathBuf>,
+}
+
+/// For commands that run functions.
+#[derive(Args, Clone, Default)]
+pub struct Common {
+    #[command(flatten)]
+    pub state: State,
+    #[command(flatten)]
+    pub python: Python,
     /// Region in ARNs and AWS_REGION [default: us-east-1]
-    #[arg(long, env = "HANDLERD_REGION")]
+    #[arg(long, value_name = "REGION", env = "HANDLERD_REGION")]
     pub region: Option<String>,
     /// Account in ARNs [default: 123456789012]
     #[arg(long, value_name = "ID", env = "HANDLERD_ACCOUNT_ID")]
     pub account_id: Option<String>,
+}
+
+impl From<State> for Common {
+    fn from(state: State) -> Self {
+        Self { state, ..Self::default() }
+    }
 }
 
 /// `handlerd.toml`: the same names as the flags.
@@ -72,14 +90,14 @@ pub struct File {
 const FILE_NAME: &str = "handlerd.toml";
 
 impl Place {
-    pub fn settle(&self) -> anyhow::Result<(Settings, File)> {
-        settle(self.folder.as_deref(), &self.common)
+    pub fn settle(&self, common: &Common) -> anyhow::Result<(Settings, File)> {
+        settle(self.folder.as_deref(), common)
     }
 }
 
 impl NamedPlace {
-    pub fn settle(&self) -> anyhow::Result<(Settings, File)> {
-        settle(self.folder.as_deref(), &self.common)
+    pub fn settle(&self, common: &Common) -> anyhow::Result<(Settings, File)> {
+        settle(self.folder.as_deref(), common)
     }
 }
 
@@ -90,13 +108,17 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
     for path in [&mut file.handlers, &mut file.state_dir].into_iter().flatten() {
         *path = beside.join(&*path);
     }
+    // A Python may also be a version or a name.
+    if let Some(python) = file.python.as_mut().filter(|python| beside.join(python).exists()) {
+        *python = beside.join(&*python);
+    }
     let handlers = folder.map(Path::to_owned).or(file.handlers.take()).unwrap_or_else(|| "handlers".into());
-    let state_dir = common.state_dir.clone().or(file.state_dir.take());
+    let state_dir = common.state.state_dir.clone().or(file.state_dir.take());
     let region = common.region.clone().or(file.region.take()).unwrap_or_else(|| "us-east-1".to_owned());
     let account =
         common.account_id.clone().or(file.account_id.take()).unwrap_or_else(|| "123456789012".to_owned());
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-        bail!("`{account}` is no account id: twelve digits are needed");
+        bail!("`{account}` is no account id: it must be twelve digits, such as 123456789012");
     }
     if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         bail!("`{region}` is no region: it should look like us-east-1");
@@ -108,7 +130,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         port: 3000,
         api_port: 3001,
         account: Account { id: account, region },
-        python: common.python.clone().or(file.python.take()),
+        python: common.python.python.clone().or(file.python.take()),
         keep_last_good: false,
         limits: Limits::default(),
     };
@@ -126,10 +148,11 @@ fn parent(path: &Path) -> &Path {
 fn read_file(path: &Path) -> anyhow::Result<File> {
     match std::fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             anyhow::anyhow!(
-                "{}: {}\nhint: the names are those of the options in `handlerd serve --help`",
+                "{}:{line}: {}\nhint: the names are those of the options in `handlerd serve --help`, without `--`",
                 path.display(),
-                error.message()
+                error.message().lines().next().unwrap_or_default()
             )
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),

@@ -15,10 +15,10 @@ use tracing_subscriber::registry::LookupSpan;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum LogStyle {
-    /// One readable line each
+    // One readable line each. (Not `///`: help would become twice as long.)
     #[default]
     Text,
-    /// One JSON object each
+    // One JSON object each.
     Json,
 }
 
@@ -29,19 +29,21 @@ pub fn error(error: &anyhow::Error) {
     let mut hints = Vec::new();
     let mut lines = Vec::new();
     for cause in error.chain() {
+        let mut is_first = true;
         for line in cause.to_string().lines() {
             match line.strip_prefix("hint: ") {
                 Some(hint) => hints.push(hint.to_owned()),
-                None => lines.push(line.to_owned()),
+                None => lines.push((std::mem::take(&mut is_first), line.to_owned())),
             }
         }
     }
     let mut stderr = std::io::stderr().lock();
-    for (index, line) in lines.iter().enumerate() {
-        let label = match (index, colour) {
-            (0, true) => "error:".red().bold().to_string(),
-            (0, false) => "error:".to_owned(),
-            _ => "  because:".to_owned(),
+    for (index, (is_first, line)) in lines.iter().enumerate() {
+        let label = match (index, is_first) {
+            (0, _) if colour => "error:".red().bold().to_string(),
+            (0, _) => "error:".to_owned(),
+            (_, true) => "  because:".to_owned(),
+            (_, false) => "      ".to_owned(),
         };
         let _ = writeln!(stderr, "{label} {line}");
     }
@@ -238,7 +240,9 @@ pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            // Nothing follows the last cell of a row: it makes no column wider.
+            let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| &row[column]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
         .collect();
     let mut text = String::new();
@@ -266,6 +270,7 @@ mod tests {
     fn columns_are_aligned() {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
         assert_eq!(super::table(&[row(&["a", "bb"]), row(&["ccc", "d"])]), "a    bb\nccc  d\n");
+        assert_eq!(super::table(&[row(&["a", "bb"]), row(&["long and last"])]), "a  bb\nlong and last\n");
         assert_eq!(super::table(&[]), "");
     }
 }

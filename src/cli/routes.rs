@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::Place;
+use super::options::{Common, Place};
 use super::output;
 use crate::deployment::Deployments;
 use crate::gateway;
+use crate::server;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -16,7 +17,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle()?;
+    let (settings, _) = arguments.place.settle(&Common::default())?;
+    server::check_folder(&settings.handlers)?;
     let deployment = Deployments::read(&settings.handlers).current();
     let mut rows = vec![["METHOD", "PATH", "API", "FUNCTION"].map(str::to_owned).to_vec()];
     for name in deployment.functions.keys() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::{self, Place};
+use super::options::{self, Common, Place};
 use super::output::{self, LogStyle};
 use crate::config::Settings;
 use crate::deployment::{Changes, Deployed, Deployment, Severity};
@@ -15,19 +15,23 @@ use crate::server::{self, Addresses};
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    common: Common,
     /// Address to listen on [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS", env = "HANDLERD_HOST")]
+    #[arg(long, value_name = "ADDRESS", env = "HANDLERD_HOST", value_parser = address)]
     host: Option<IpAddr>,
     /// Port of the HTTP routes; 0 takes any free one [default: 3000]
-    #[arg(long, env = "HANDLERD_PORT")]
+    #[arg(long, value_name = "PORT", env = "HANDLERD_PORT")]
     port: Option<u16>,
     /// Port of the Lambda API; 0 takes any free one [default: 3001]
-    #[arg(long, env = "HANDLERD_API_PORT")]
+    #[arg(long, value_name = "PORT", env = "HANDLERD_API_PORT")]
     api_port: Option<u16>,
-    /// Go on with the last version that worked when new code cannot be loaded
-    #[arg(long, env = "HANDLERD_KEEP_LAST_GOOD")]
-    keep_last_good: bool,
-    /// How log lines look
+    /// Go on with the last version that worked when new code cannot be loaded [default: false]
+    #[arg(long, value_name = "BOOL", env = "HANDLERD_KEEP_LAST_GOOD")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    keep_last_good: Option<bool>,
+    /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "HANDLERD_LOG_FORMAT")]
     log_format: Option<LogStyle>,
     /// Execution environments at once, over all functions [default: 100]
@@ -45,18 +49,26 @@ pub struct Arguments {
     /// How long requests in flight may take when the server stops [default: 30]
     #[arg(long, value_name = "SECONDS", env = "HANDLERD_DRAIN_TIMEOUT")]
     drain_timeout: Option<f64>,
-    /// How long an HTTP route waits for its function [default: 30, as on AWS]
+    /// How long an HTTP route waits for its function, 30 on AWS [default: 30]
     #[arg(long, value_name = "SECONDS", env = "HANDLERD_INTEGRATION_TIMEOUT")]
     integration_timeout: Option<f64>,
 }
 
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        _ => text.parse().map_err(|_| "an IP address is needed, such as 127.0.0.1 or ::1".to_owned()),
+    }
+}
+
 impl Arguments {
     fn settle(&self) -> anyhow::Result<(Settings, LogStyle)> {
-        let (mut settings, file) = self.place.settle()?;
+        let (mut settings, file) = self.place.settle(&self.common)?;
         settings.host = self.host.or(file.host).unwrap_or(settings.host);
         settings.port = self.port.or(file.port).unwrap_or(settings.port);
         settings.api_port = self.api_port.or(file.api_port).unwrap_or(settings.api_port);
-        settings.keep_last_good = self.keep_last_good || file.keep_last_good.unwrap_or(false);
+        settings.keep_last_good =
+            self.keep_last_good.or(file.keep_last_good).unwrap_or(settings.keep_last_good);
         let limits = &mut settings.limits;
         limits.concurrency = self.concurrency.or(file.concurrency).unwrap_or(limits.concurrency);
         anyhow::ensure!(limits.concurrency > 0, "`--concurrency` must be at least 1");

@@ -156,6 +156,11 @@ impl Discovery {
         after
     }
 
+    /// Whether the folder holds the code of this version now.
+    pub fn holds(&mut self, function: &Function) -> bool {
+        self.code(&function.task_root).0.sha256 == function.code.sha256
+    }
+
     /// Folders to watch, the handlers folder first.
     pub fn folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.handlers.clone()];

@@ -3,19 +3,21 @@
 //! - `discover`: a folder on disk -> a function, or what is wrong with it.
 //! - `function_yaml`: its `function.yaml`, in the words of a SAM template.
 //! - `dotenv`: the `.env` beside it.
+//! - `inotify`: what the kernel says about folders.
 //! - `watch`: notices changes. The moment one is noticed, requests for that function wait; a few
 //!   quiet milliseconds later its folder is read again, and they go on with what it holds now.
 
 mod discover;
 mod dotenv;
 mod function_yaml;
+mod inotify;
 mod watch;
 mod yaml;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -82,9 +84,20 @@ struct Shared {
     current: ArcSwap<Deployment>,
     discovery: Mutex<Discovery>,
     /// Functions in whose folders something has happened that is not in `current` yet.
-    dirty: Mutex<HashSet<String>>,
+    dirty: Mutex<HashMap<String, Dirty>>,
     dirty_count: AtomicUsize,
+    /// Numbers the changes, of all functions together.
+    changes: AtomicU64,
     settled: signal::Sender<u64>,
+    /// Set while changes are watched for.
+    ears: OnceLock<watch::Ears>,
+}
+
+/// Changes of one function, by their numbers: the last one noticed, and up to where they are deployed.
+#[derive(Debug, Clone, Copy)]
+struct Dirty {
+    noticed: u64,
+    deployed: u64,
 }
 
 impl Deployments {
@@ -98,7 +111,9 @@ impl Deployments {
             discovery: Mutex::new(discovery),
             dirty: Mutex::default(),
             dirty_count: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
             settled: signal::Sender::new(0),
+            ears: OnceLock::new(),
         }))
     }
 
@@ -113,6 +128,7 @@ impl Deployments {
     /// The function of this name. If its files are changing right now, waits for them to come to
     /// rest, so that whoever saved and then asks gets what was saved.
     pub async fn resolve(&self, name: &str) -> Result<Arc<Function>, ResolveError> {
+        self.hear();
         if self.0.dirty_count.load(Ordering::Acquire) > 0 {
             self.settle(name).await;
         }
@@ -131,19 +147,58 @@ impl Deployments {
         !matches!(self.resolve(name).await, Err(ResolveError::NotFound(_)))
     }
 
+    /// Whether its files are not, or not any more, those of this version, so that a process that
+    /// loaded them just now may have met something else.
+    pub async fn is_outdated(&self, function: &Arc<Function>) -> bool {
+        self.hear();
+        let name = function.name.as_str();
+        let current = self.current();
+        let deployed = current.functions.get(name).and_then(Deployed::function);
+        if !deployed.is_some_and(|deployed| Arc::ptr_eq(deployed, function))
+            || self.0.dirty.lock().unwrap().contains_key(name)
+        {
+            return true;
+        }
+        // A file may be cut off for a moment before the kernel speaks of it.
+        let (shared, function) = (self.0.clone(), function.clone());
+        let look = move || !shared.discovery.lock().unwrap().holds(&function);
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+    }
+
+    /// Notices what has been saved by now.
+    fn hear(&self) {
+        if let Some(ears) = self.0.ears.get() {
+            ears.hear(self);
+        }
+    }
+
+    fn listen_with(&self, ears: watch::Ears) {
+        let _ = self.0.ears.set(ears);
+    }
+
+    /// Waits until all that has been noticed so far is deployed; not for what comes after it.
     async fn settle(&self, name: &str) {
         let mut settled = self.0.settled.subscribe();
-        let is_dirty = || self.0.dirty.lock().unwrap().contains(name);
-        let _ =
-            tokio::time::timeout(PATIENCE, async { while is_dirty() && settled.changed().await.is_ok() {} })
-                .await;
+        let state = || self.0.dirty.lock().unwrap().get(name).copied();
+        let Some(Dirty { noticed: wanted, .. }) = state() else { return };
+        let is_missing = || state().is_some_and(|dirty| dirty.deployed < wanted);
+        let wait = async { while is_missing() && settled.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(PATIENCE, wait).await;
     }
 
     /// Something has happened in this function's folder.
     fn mark_dirty(&self, name: &str) {
         let mut dirty = self.0.dirty.lock().unwrap();
-        dirty.insert(name.to_owned());
+        let number = self.0.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        dirty.entry(name.to_owned()).or_insert(Dirty { noticed: 0, deployed: number - 1 }).noticed = number;
         self.0.dirty_count.store(dirty.len(), Ordering::Release);
+    }
+
+    /// What a reading that begins now will have seen, of these functions or of all.
+    fn noticed(&self, names: Option<&HashSet<String>>) -> HashMap<String, u64> {
+        let dirty = self.0.dirty.lock().unwrap();
+        let wanted = dirty.iter().filter(|(name, _)| names.is_none_or(|names| names.contains(*name)));
+        wanted.map(|(name, dirty)| (name.clone(), dirty.noticed)).collect()
     }
 
     /// Reads these functions' folders again (all of them: `None`). What it finds is not deployed
@@ -163,13 +218,16 @@ impl Deployments {
         self.0.current.store(Arc::new(deployment));
     }
 
-    fn mark_clean(&self, names: Option<&HashSet<String>>) {
+    /// What was noticed by then is deployed; what was saved while it was read is not.
+    fn mark_deployed(&self, noticed: &HashMap<String, u64>) {
         {
             let mut dirty = self.0.dirty.lock().unwrap();
-            match names {
-                None => dirty.clear(),
-                Some(names) => dirty.retain(|name| !names.contains(name)),
+            for (name, noticed) in noticed {
+                if let Some(dirty) = dirty.get_mut(name) {
+                    dirty.deployed = *noticed;
+                }
             }
+            dirty.retain(|_, dirty| dirty.deployed < dirty.noticed);
             self.0.dirty_count.store(dirty.len(), Ordering::Release);
         }
         self.0.settled.send_modify(|generation| *generation += 1);

@@ -3,20 +3,23 @@
 //! Directories are watched, one by one, never files: editors replace files. Virtual environments and
 //! caches are not watched at all. An event means only "look again": what counts is the content, by
 //! hash. A directory is watched before it is read, so nothing falls between the two.
+//!
+//! Two threads: one hears what the kernel has to say (requests do too, see `inotify`), the other
+//! waits for the writing to come to rest and deploys.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-
+use super::inotify::{Happened, Inotify};
 use super::{Changes, Deployment, Deployments, discover};
 
 /// An editor's last write is followed by this much quiet before the folder is read.
 const QUIET: Duration = Duration::from_millis(3);
-/// A folder that never comes to rest is read all the same.
+/// A folder that never comes to rest, or a file that is not closed, is read all the same.
 const LONGEST: Duration = Duration::from_millis(150);
 /// How often everything is read where the kernel gives no events.
 const POLL: Duration = Duration::from_millis(500);
@@ -24,7 +27,7 @@ const POLL: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     #[error("could not watch for changes: {0}")]
-    Start(#[from] notify::Error),
+    Start(#[from] std::io::Error),
 }
 
 /// Asked before a new snapshot is deployed; may hold back what does not work.
@@ -35,32 +38,23 @@ pub type Listener = Box<dyn Fn(&Deployment, &Changes) + Send>;
 /// Watches as long as it is held.
 pub struct Watcher {
     stop: Sender<Message>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    inotify: Arc<Inotify>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 enum Message {
-    /// Something happened to this path.
-    Path {
-        path: PathBuf,
-        replaced: bool,
-    },
-    /// Events were lost.
-    Everything,
+    Happened(Happened),
     Stop,
 }
 
 impl Watcher {
     pub fn start(deployments: Deployments, judge: Judge, listener: Listener) -> Result<Self, WatchError> {
         let (sender, receiver) = mpsc::channel();
-        let events = EventFilter {
-            deployments: deployments.clone(),
-            root: root(&deployments),
-            sender: sender.clone(),
-        };
-        let notify = notify::recommended_watcher(move |event| events.hear(event))?;
+        let inotify = Arc::new(Inotify::new()?);
+        let ears = Ears { inotify: inotify.clone(), root: root(&deployments), sender: sender.clone() };
         let mut thread = Thread {
-            deployments,
-            notify,
+            deployments: deployments.clone(),
+            inotify: inotify.clone(),
             receiver,
             watched: HashSet::new(),
             polling: false,
@@ -69,18 +63,30 @@ impl Watcher {
         };
         // Whatever was saved between the first reading and now is seen by this one.
         thread.look_again(None);
-        let thread = std::thread::Builder::new()
-            .name("watcher".into())
-            .spawn(move || thread.run())
-            .map_err(notify::Error::io)?;
-        Ok(Self { stop: sender, thread: Some(thread) })
+        deployments.listen_with(ears);
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(run)
+        };
+        let threads = vec![
+            spawn("watcher", Box::new(move || thread.run()))?,
+            spawn("listener", {
+                let inotify = inotify.clone();
+                Box::new(move || {
+                    while inotify.wait() {
+                        deployments.hear();
+                    }
+                })
+            })?,
+        ];
+        Ok(Self { stop: sender, inotify, threads })
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         let _ = self.stop.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
+        self.inotify.stop();
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -91,44 +97,28 @@ fn root(deployments: &Deployments) -> PathBuf {
     std::path::absolute(deployments.handlers()).unwrap_or_else(|_| deployments.handlers().to_owned())
 }
 
-/// Runs on the notifier's thread, right after the kernel has spoken.
-struct EventFilter {
-    deployments: Deployments,
+/// Hears of changes and passes on those that concern a function.
+pub(super) struct Ears {
+    inotify: Arc<Inotify>,
     root: PathBuf,
     sender: Sender<Message>,
 }
 
-impl EventFilter {
-    fn hear(&self, event: notify::Result<notify::Event>) {
-        let event = match event {
-            Ok(event) if event.need_rescan() => return self.everything(),
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!("watching for changes: {error}");
-                return self.everything();
+impl Ears {
+    /// From the moment this returns, requests for a function that has changed wait.
+    pub(super) fn hear(&self, deployments: &Deployments) {
+        self.inotify.hear(|happened| {
+            if let Happened::Begun(path) | Happened::Changed(path) | Happened::Replaced(path) = &happened {
+                let Some(names) = names(&self.root, path) else { return };
+                if names.iter().any(|name| discover::is_left_out(name)) {
+                    return;
+                }
+                if let Some(function) = names.first() {
+                    deployments.mark_dirty(function);
+                }
             }
-        };
-        let replaced = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-            EventKind::Access(_) => return,
-            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => true,
-            _ => false,
-        };
-        for path in event.paths {
-            let Some(names) = names(&self.root, &path) else { continue };
-            if names.iter().any(|name| discover::is_left_out(name)) {
-                continue;
-            }
-            if let Some(function) = names.first() {
-                // From here on requests for it wait.
-                self.deployments.mark_dirty(function);
-            }
-            let _ = self.sender.send(Message::Path { path, replaced });
-        }
-    }
-
-    fn everything(&self) {
-        let _ = self.sender.send(Message::Everything);
+            let _ = self.sender.send(Message::Happened(happened));
+        });
     }
 }
 
@@ -148,7 +138,7 @@ fn names(root: &Path, path: &Path) -> Option<Vec<String>> {
 
 struct Thread {
     deployments: Deployments,
-    notify: RecommendedWatcher,
+    inotify: Arc<Inotify>,
     receiver: Receiver<Message>,
     watched: HashSet<PathBuf>,
     /// Set when the kernel has run out of watches, or the handlers folder is gone.
@@ -163,7 +153,7 @@ impl Thread {
             let first = if self.polling {
                 match self.receiver.recv_timeout(POLL) {
                     Ok(message) => message,
-                    Err(RecvTimeoutError::Timeout) => Message::Everything,
+                    Err(RecvTimeoutError::Timeout) => Message::Happened(Happened::Lost),
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             } else {
@@ -185,25 +175,40 @@ impl Thread {
         let root = root(&self.deployments);
         let mut names = HashSet::new();
         let mut everything = false;
+        let mut open = HashSet::new();
         let began = Instant::now();
         let mut next = Some(first);
         while let Some(message) = next.take() {
-            match message {
+            let path = match message {
                 Message::Stop => return None,
-                Message::Everything => everything = true,
-                Message::Path { path, replaced } => {
-                    if replaced {
-                        // Another directory may stand there now; the watch was on the former one.
-                        self.watched.retain(|watched| !watched.starts_with(&path));
-                    }
-                    match self::names(&root, &path).and_then(|names| names.into_iter().next()) {
-                        Some(name) => drop(names.insert(name)),
-                        None => everything = true,
-                    }
+                Message::Happened(Happened::Lost) => {
+                    everything = true;
+                    None
+                }
+                Message::Happened(Happened::Begun(path)) => {
+                    open.insert(path.clone());
+                    Some(path)
+                }
+                Message::Happened(Happened::Changed(path)) => {
+                    open.remove(&path);
+                    Some(path)
+                }
+                Message::Happened(Happened::Replaced(path)) => {
+                    open.remove(&path);
+                    // Another directory may stand there now; the watch was on the former one.
+                    self.watched.retain(|watched| !watched.starts_with(&path));
+                    Some(path)
+                }
+            };
+            if let Some(path) = path {
+                match self::names(&root, &path).and_then(|names| names.into_iter().next()) {
+                    Some(name) => drop(names.insert(name)),
+                    None => everything = true,
                 }
             }
-            if began.elapsed() < LONGEST {
-                next = self.receiver.recv_timeout(QUIET).ok();
+            let left = LONGEST.saturating_sub(began.elapsed());
+            if !left.is_zero() {
+                next = self.receiver.recv_timeout(if open.is_empty() { QUIET } else { left }).ok();
             }
         }
         Some(if everything { None } else { Some(names) })
@@ -211,15 +216,25 @@ impl Thread {
 
     fn look_again(&mut self, names: Option<&HashSet<String>>) {
         let before = self.deployments.current();
-        let mut next = self.deployments.reread(names);
-        // A directory found just now may have got files before it was watched.
-        while self.watch_all() {
-            next = self.deployments.reread(names);
-        }
+        let began = Instant::now();
+        let (noticed, next) = loop {
+            let noticed = self.deployments.noticed(names);
+            let mut next = self.deployments.reread(names);
+            // A directory found just now may have got files before it was watched.
+            while self.watch_all() {
+                next = self.deployments.reread(names);
+            }
+            // What was written to while it was read may have been read half.
+            self.deployments.hear();
+            if self.deployments.noticed(names) == noticed || began.elapsed() > LONGEST {
+                break (noticed, next);
+            }
+            std::thread::sleep(QUIET);
+        };
         let mut deployment = next.deployment;
         (self.judge)(&before, &mut deployment, &next.changes);
         self.deployments.deploy(deployment);
-        self.deployments.mark_clean(names);
+        self.deployments.mark_deployed(&noticed);
         (self.listener)(&self.deployments.current(), &next.changes);
     }
 
@@ -232,7 +247,7 @@ impl Thread {
             if self.watched.contains(&folder) {
                 continue;
             }
-            match self.notify.watch(&folder, RecursiveMode::NonRecursive) {
+            match self.inotify.watch(&folder) {
                 Ok(()) => new |= self.watched.insert(folder),
                 Err(error) => {
                     if folder.exists() && !self.polling {

@@ -20,16 +20,23 @@ use crate::invocation::Invocation;
 use crate::protocol::control::{Exit, Fork};
 use crate::protocol::frame::{Answer, Kind, Request};
 
+/// More answers that nobody has asked for than a mistake explains.
+const MAX_STALE_ANSWERS: u32 = 10_000;
+
 pub struct Environment {
     pub function: Arc<Function>,
     pub log_stream: String,
     process: Process,
     pipes: Pipes,
-    temporary_folder: TemporaryFolder,
+    /// Held for its end, which comes after the process was killed.
+    _temporary_folder: TemporaryFolder,
     /// Taken by the first invocation.
     init: Option<InitReport>,
     next_nonce: u64,
     max_memory_kib: u32,
+    /// Whether the last invocation waited for anything, or only computed.
+    pub has_waited: bool,
+    stale_answers: u32,
     /// Set once anything has happened after which the process must not be used again.
     spoiled: bool,
     pub idle_since: Instant,
@@ -129,10 +136,12 @@ impl Environment {
             log_stream,
             process,
             pipes: Pipes { requests, answers, output, incoming: Vec::new(), output_open: true },
-            temporary_folder,
+            _temporary_folder: temporary_folder,
             init: None,
             next_nonce: random(),
             max_memory_kib: 0,
+            has_waited: true,
+            stale_answers: 0,
             spoiled: false,
             idle_since: began,
         };
@@ -184,11 +193,10 @@ impl Environment {
     async fn phase(&mut self, frame: Option<&[u8]>, began: Instant, limit: Duration) -> Finished {
         let deadline = began + limit;
         let mut output = Output::default();
-        let mut scratch = vec![0; 32 * 1024];
-        let (ended, max_memory_kib) = self.exchange(frame, deadline, &mut output, &mut scratch).await;
+        let (ended, max_memory_kib) = self.exchange(frame, deadline, &mut output).await;
         let duration = began.elapsed();
         // All that the handler had printed before it answered is in the pipe already.
-        self.pipes.drain_output(&mut output, &mut scratch);
+        self.pipes.drain_output(&mut output);
         if !matches!(ended, Ended::Answered { .. }) {
             self.spoiled = true;
             self.process.kill();
@@ -207,7 +215,6 @@ impl Environment {
         frame: Option<&[u8]>,
         deadline: Instant,
         output: &mut Output,
-        scratch: &mut [u8],
     ) -> (Ended, u32) {
         let nonce = if frame.is_some() { self.next_nonce } else { 0 };
         let mut unsent = frame.unwrap_or_default();
@@ -229,14 +236,13 @@ impl Environment {
                         // cannot answer without.
                         Err(()) => return (self.exit(deadline).await, 0),
                     }
-                    match self.pipes.take_answer(nonce, frame.is_none()) {
-                        Taken::Incomplete => {}
-                        Taken::Answer { kind, payload, max_memory_kib, trailing } => {
+                    match self.take_answer(nonce, frame.is_none()) {
+                        Taken::Incomplete | Taken::Stale => {}
+                        Taken::Answer { kind, payload, max_memory_kib, has_waited, trailing } => {
+                            self.has_waited = has_waited;
                             self.spoiled |= trailing;
                             return (Ended::Answered { kind, payload }, max_memory_kib);
                         }
-                        // An answer to nobody's question: not believed, and the process not kept.
-                        Taken::Stale => self.spoiled = true,
                         Taken::Malformed => {
                             self.process.kill();
                             return (self.exit(deadline).await, 0);
@@ -244,7 +250,7 @@ impl Environment {
                     }
                 }
                 readable = self.pipes.output.readable(), if self.pipes.output_open => {
-                    let open = readable.is_ok() && self.pipes.read_output(output, scratch);
+                    let open = readable.is_ok() && self.pipes.read_output(output);
                     self.pipes.output_open = open;
                 }
                 writable = self.pipes.requests.writable(), if !unsent.is_empty() => {
@@ -257,7 +263,7 @@ impl Environment {
                 exit = self.process.exited() => {
                     // It may have answered with its last breath.
                     while matches!(self.pipes.read_answer_now(), Ok(1..)) {}
-                    return match self.pipes.take_answer(nonce, frame.is_none()) {
+                    return match self.take_answer(nonce, frame.is_none()) {
                         Taken::Answer { kind, payload, max_memory_kib, .. } => {
                             self.spoiled = true;
                             (Ended::Answered { kind, payload }, max_memory_kib)
@@ -283,6 +289,21 @@ impl Environment {
         }
     }
 
+    /// The answer of this phase, past those to nobody's question: they are not believed, and the
+    /// process is not kept. Whoever sends nothing else is not listened to for ever.
+    fn take_answer(&mut self, nonce: u64, init: bool) -> Taken {
+        loop {
+            match self.pipes.take_answer(nonce, init) {
+                Taken::Stale if self.stale_answers < MAX_STALE_ANSWERS => {
+                    self.spoiled = true;
+                    self.stale_answers += 1;
+                }
+                Taken::Stale => return Taken::Malformed,
+                taken => return taken,
+            }
+        }
+    }
+
     /// Waits for the exit status of a process that has closed its pipes.
     async fn exit(&mut self, deadline: Instant) -> Ended {
         let patience = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
@@ -300,7 +321,6 @@ impl Environment {
 impl Drop for Environment {
     fn drop(&mut self) {
         self.process.kill();
-        self.temporary_folder.remove_later();
     }
 }
 
@@ -315,7 +335,7 @@ struct Pipes {
 
 enum Taken {
     Incomplete,
-    Answer { kind: Kind, payload: Vec<u8>, max_memory_kib: u32, trailing: bool },
+    Answer { kind: Kind, payload: Vec<u8>, max_memory_kib: u32, has_waited: bool, trailing: bool },
     Stale,
     Malformed,
 }
@@ -362,6 +382,7 @@ impl Pipes {
                     kind: answer.kind,
                     payload: answer.payload.to_vec(),
                     max_memory_kib: answer.max_memory_kib,
+                    has_waited: answer.has_waited,
                     trailing: self.incoming.len() > length,
                 };
                 self.incoming.clear();
@@ -372,19 +393,12 @@ impl Pipes {
     }
 
     /// `false`: closed.
-    fn read_output(&mut self, output: &mut Output, scratch: &mut [u8]) -> bool {
-        match self.output.try_read(scratch) {
-            Ok(0) => false,
-            Ok(read) => {
-                output.push(&scratch[..read]);
-                true
-            }
-            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-        }
+    fn read_output(&mut self, output: &mut Output) -> bool {
+        output.read_with(|scratch| self.output.try_read(scratch))
     }
 
-    fn drain_output(&mut self, output: &mut Output, scratch: &mut [u8]) {
-        self.output_open = self.output_open && output.drain(self.output.as_fd(), scratch);
+    fn drain_output(&mut self, output: &mut Output) {
+        self.output_open = self.output_open && output.drain(self.output.as_fd());
     }
 }
 
@@ -404,9 +418,11 @@ impl TemporaryFolder {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         Ok(Self { path })
     }
+}
 
+impl Drop for TemporaryFolder {
     /// Usually empty, and gone with one call; what a handler left there may take longer.
-    fn remove_later(&mut self) {
+    fn drop(&mut self) {
         if std::fs::remove_dir(&self.path).is_err() {
             let path = std::mem::take(&mut self.path);
             std::thread::spawn(move || std::fs::remove_dir_all(path));

@@ -5,12 +5,14 @@
 //! - `zygote`: starting zygotes, forking environments, hearing how they end.
 //! - `environment`: one environment: init phase, invocations, timeout, end.
 //! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
+//! - `orphans`: what a zygote that was killed leaves behind.
 //! - `pool`: which environment serves the next invocation.
 
 pub mod library;
 
 mod environment;
 mod memory;
+mod orphans;
 mod output;
 mod pool;
 mod variables;

@@ -1,6 +1,7 @@
 //! What an environment prints, kept for one invocation: the beginning and the end of it. A handler
 //! that prints without end fills neither the gateway's memory nor the disk.
 
+use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 
 const BEGINNING: usize = 256 * 1024;
@@ -38,20 +39,39 @@ impl Output {
         text
     }
 
-    /// Reads what is there now, without waiting. `false`: nothing more will come.
-    pub fn drain(&mut self, pipe: BorrowedFd<'_>, scratch: &mut [u8]) -> bool {
-        // A pipe holds 64 KiB unless a handler enlarged it; do not chase a writer that never stops.
-        for _ in 0..32 {
-            match rustix::io::read(pipe, &mut *scratch) {
-                Ok(0) => return false,
-                Ok(read) => self.push(&scratch[..read]),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return true,
-                Err(_) => return false,
+    /// Takes what one call of `read` brings. `false`: nothing more will come.
+    pub fn read_with(&mut self, read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>) -> bool {
+        SCRATCH.with_borrow_mut(|scratch| match read(scratch) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.push(&scratch[..length]);
+                true
             }
-        }
-        true
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        })
     }
+
+    /// Reads what is there now, without waiting. `false`: nothing more will come.
+    pub fn drain(&mut self, pipe: BorrowedFd<'_>) -> bool {
+        SCRATCH.with_borrow_mut(|scratch| {
+            // A pipe holds 64 KiB unless a handler enlarged it; a writer that never stops is not chased.
+            for _ in 0..32 {
+                match rustix::io::read(pipe, &mut scratch[..]) {
+                    Ok(0) => return false,
+                    Ok(read) => self.push(&scratch[..read]),
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => return true,
+                    Err(_) => return false,
+                }
+            }
+            true
+        })
+    }
+}
+
+thread_local! {
+    /// Shared by all environments: nothing stays in it between two reads.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
 #[cfg(test)]

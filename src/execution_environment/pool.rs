@@ -20,6 +20,10 @@ use crate::function::{Function, FunctionName};
 /// takes about as long: whoever waits less is served sooner by an environment that exists, and many
 /// processes are slower than a few when each request takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(4);
+/// The same for a function that only computes, once it has as many environments as keep all cores
+/// busy: more would make none of them faster. Still bounded, so that a short request does not wait
+/// for the end of a long one.
+const PATIENCE_OF_COMPUTERS: Duration = Duration::from_millis(100);
 
 /// The Python that a function runs on, chosen when it was deployed.
 pub type PythonFor = Arc<dyn Fn(&Function) -> Result<Python, String> + Send + Sync>;
@@ -69,6 +73,8 @@ struct Pool {
     starting: usize,
     waiting: VecDeque<Waiting>,
     scaler_runs: bool,
+    /// Whether its invocations wait for anything, as far as the last one tells.
+    has_waited: bool,
 }
 
 struct Waiting {
@@ -85,6 +91,7 @@ impl Pool {
             starting: 0,
             waiting: VecDeque::new(),
             scaler_runs: false,
+            has_waited: true,
         }
     }
 
@@ -266,7 +273,10 @@ impl Environments {
                     pool.scaler_runs = false;
                     return;
                 };
-                let patient = first.since.elapsed() < PATIENCE;
+                let cores = environments.0.starts_at_once;
+                let computes = !pool.has_waited && pool.alive() >= 2 * cores;
+                let patience = if computes { PATIENCE_OF_COMPUTERS } else { PATIENCE };
+                let patient = first.since.elapsed() < patience;
                 let wanted = pool.waiting.len().saturating_sub(pool.starting);
                 let room = environments.0.starts_at_once.saturating_sub(pool.starting);
                 if pool.alive() == 0 || !patient {
@@ -363,6 +373,7 @@ impl Environments {
             self.discard_busy(state, &name, environment);
             return;
         };
+        pool.has_waited = environment.has_waited;
         let mut lease = Lease::new(self, environment);
         while let Some(waiting) = pool.waiting.pop_front() {
             match waiting.give.send(Ok(lease)) {

@@ -25,6 +25,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
+use super::orphans;
 use crate::protocol::control::{CONTROL_FD, Exit, Fork, MAX_MESSAGE, Report};
 
 /// CPython initialises in well under a second; a cold disk may take longer.
@@ -116,7 +117,7 @@ impl Zygote {
         // `.pth` file in site-packages, so go without those.
         tracing::warn!(
             "{} starts {} threads before any handler is loaded (a `.pth` file in its site-packages does that); \
-             it is started again without `.pth` files",
+             it is started again without the code in `.pth` files",
             python.executable.display(),
             first.1 - 1
         );
@@ -137,6 +138,7 @@ impl Zygote {
     async fn start_with(python: &Python, options: &[OsString]) -> Result<(Self, usize), ZygoteError> {
         let failed =
             |reason: String| ZygoteError::Start { python: python.executable.display().to_string(), reason };
+        orphans::adopt();
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|error| failed(error.to_string()))?;
@@ -168,7 +170,7 @@ impl Zygote {
                 Ok(())
             });
         }
-        let mut child = tokio::process::Command::from(command).spawn().map_err(|e| failed(e.to_string()))?;
+        let mut child = orphans::start(command.into()).map_err(|error| failed(error.to_string()))?;
         let mut errors = child.stderr.take().expect("piped");
         let complaint = Arc::new(Mutex::new(String::new()));
         let heard = tokio::spawn({
@@ -189,9 +191,10 @@ impl Zygote {
         // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
         let control = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE) };
         let control = control.map_err(|error| failed(error.to_string()))?;
+        let pid = child.id().unwrap_or_default();
         let zygote = Self(Arc::new(Inner {
             control,
-            pid: child.id().unwrap_or_default(),
+            pid,
             next_ticket: AtomicU64::new(1),
             environments: Mutex::default(),
             ended: watch::Sender::new(false),
@@ -203,6 +206,8 @@ impl Zygote {
                 zygote.listen(ready_sender).await;
                 let _ = child.wait().await;
                 zygote.finish();
+                let pid = zygote.0.pid;
+                let _ = tokio::task::spawn_blocking(move || orphans::sweep_after(pid)).await;
             }
         });
         match tokio::time::timeout(START_LIMIT, ready).await {
@@ -309,8 +314,11 @@ impl Zygote {
             }
             Report::Forked { ticket, pid } => {
                 let expected = environments.get_mut(&ticket).and_then(|expected| expected.forked.take());
-                if let (Some(forked), Some(pidfd)) = (expected, pidfd) {
-                    let _ = forked.send(Ok((pid, pidfd)));
+                if let (Some(forked), Some(pidfd)) = (expected, pidfd)
+                    && let Err(Ok((_, pidfd))) = forked.send(Ok((pid, pidfd)))
+                {
+                    // Whoever wanted it has gone away meanwhile.
+                    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                 }
             }
             Report::Failed { ticket, reason } => {

@@ -13,7 +13,9 @@ pub enum GatewayError {
         hint: Option<String>,
     },
     /// The handler raised, timed out or ended: the explanation has been given where it happened.
-    FunctionError,
+    FunctionError {
+        error_type: String,
+    },
     Malformed {
         function: String,
         malformed: Malformed,
@@ -30,7 +32,7 @@ impl GatewayError {
     fn answer(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
-            Self::FunctionError | Self::Malformed { .. } | Self::Integration(_) => {
+            Self::FunctionError { .. } | Self::Malformed { .. } | Self::Integration(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
             }
             Self::Throttled(_) | Self::IntegrationTimeout(_) => {
@@ -45,7 +47,7 @@ impl GatewayError {
     pub fn note(&self) -> Option<String> {
         match self {
             Self::NotFound { hint } => hint.clone(),
-            Self::FunctionError => None,
+            Self::FunctionError { error_type } => Some(error_type.clone()),
             Self::Malformed { function, malformed } => Some(format!("{function} returned {malformed}")),
             Self::Integration(reason) | Self::Throttled(reason) => Some(reason.clone()),
             Self::IntegrationTimeout(limit) => {

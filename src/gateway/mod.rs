@@ -107,11 +107,19 @@ impl Gateway {
                 Ok(Ok(completed)) => completed,
             };
         match completed.outcome {
-            Outcome::Failed { .. } => Err(GatewayError::FunctionError),
+            Outcome::Failed { payload, .. } => {
+                Err(GatewayError::FunctionError { error_type: error_type(&payload) })
+            }
             Outcome::Returned { payload, .. } => payload_v2::response(payload)
                 .map_err(|malformed| GatewayError::Malformed { function: route.function.clone(), malformed }),
         }
     }
+}
+
+/// What went wrong, in one word, for the terminal.
+fn error_type(payload: &[u8]) -> String {
+    let error: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+    error["errorType"].as_str().unwrap_or("function error").to_owned()
 }
 
 /// hyper lets a request without a Host, or with two, through.
@@ -156,7 +164,7 @@ impl Line {
     fn log(&self, status: u16, began: Instant) {
         let ms = began.elapsed().as_micros() as f64 / 1000.0;
         let Self { method, path, function, note } = self;
-        let path = crate::logs::escape_control(path);
+        let path = &*crate::logs::escape_control(path);
         let function = function.as_deref().unwrap_or("-");
         let method = method.as_str();
         match note {

@@ -80,7 +80,8 @@ const HOP_BY_HOP: [&str; 7] =
 impl Request<'_> {
     pub fn event(&self) -> (Vec<u8>, TraceId) {
         let now = jiff::Timestamp::now();
-        let trace = Invocation::new_trace_id(now.as_second().max(0) as u64);
+        let earlier = self.head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+        let trace = Invocation::new_trace_id(now.as_second().max(0) as u64).continuing(earlier);
         let path = decode(self.head.uri.path());
         let query = self.head.uri.query().unwrap_or_default();
         let host = self.host();

@@ -4,13 +4,16 @@
 //! and its graceful stop with it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -24,6 +27,12 @@ const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(30);
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
+/// Of a refused body, this much is taken from the client, for this long.
+const DISCARD_BYTES: usize = 256 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+/// When the server stops, a connection without a request in service has this long for the last bytes
+/// of its answer.
+const LAST_BYTES_LIMIT: Duration = Duration::from_secs(1);
 /// When accepting fails (no descriptors left), for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,8 +54,7 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT)
-        .max_buf_size(HEADER_BYTES.max(8192))
-        .pipeline_flush(true);
+        .max_buf_size(HEADER_BYTES.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -101,14 +109,125 @@ impl Connection {
             }
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        let activity = watch::Sender::new(Activity::default());
+        let active = activity.subscribe();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+            let expects = request.headers().contains_key(http::header::EXPECT);
+            let mut request =
+                request.map(|body| Body::new(RequestBody { body: Some(body), discard: !expects }));
             request.extensions_mut().insert(Peer(peer));
-            service.clone().oneshot(request)
+            let in_service = InService::begin(&activity);
+            let answer = service.clone().oneshot(request);
+            async move {
+                let _in_service = in_service;
+                answer.await
+            }
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!("connection from {peer}: {error}");
+        tokio::select! {
+            result = watcher.watch(connection) => {
+                if let Err(error) = result {
+                    tracing::debug!("connection from {peer}: {error}");
+                }
+            }
+            () = comes_to_nothing(active, stop) => tracing::debug!("connection from {peer}: closed without a request"),
+        }
+    }
+}
+
+/// What a handler leaves unread of a body is read and thrown away, within limits: a connection that is
+/// closed on unread bytes is reset, and the client may never see why it was refused.
+struct RequestBody {
+    body: Option<Incoming>,
+    /// Not for a client that waits for `100 Continue`: reading would ask for the body.
+    discard: bool,
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = hyper::body::Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), hyper::body::Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let unread = self.body.take().filter(|body| self.discard && !hyper::body::Body::is_end_stream(body));
+        if let Some(body) = unread {
+            tokio::spawn(tokio::time::timeout(DISCARD_TIME, discard(body)));
+        }
+    }
+}
+
+async fn discard(mut body: Incoming) {
+    let mut left = DISCARD_BYTES;
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let length = frame.data_ref().map_or(0, hyper::body::Bytes::len);
+        let Some(less) = left.checked_sub(length) else { return };
+        left = less;
+    }
+}
+
+/// What a connection has to do.
+#[derive(Default)]
+struct Activity {
+    /// A whole header has come.
+    begun: bool,
+    in_service: usize,
+}
+
+struct InService(watch::Sender<Activity>);
+
+impl InService {
+    fn begin(activity: &watch::Sender<Activity>) -> Self {
+        activity.send_modify(|activity| {
+            activity.begun = true;
+            activity.in_service += 1;
+        });
+        Self(activity.clone())
+    }
+}
+
+impl Drop for InService {
+    fn drop(&mut self) {
+        self.0.send_modify(|activity| activity.in_service -= 1);
+    }
+}
+
+/// Returns when nothing is to be expected of a connection any more: its first header does not come
+/// (hyper has no limit while it cannot tell HTTP/1 from HTTP/2), or the server stops and no request is
+/// in service (hyper would wait for the rest of a header that has begun).
+async fn comes_to_nothing(mut activity: watch::Receiver<Activity>, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        begun = tokio::time::timeout(HEADER_LIMIT, activity.wait_for(|activity| activity.begun)) => {
+            if begun.is_err() {
+                return;
+            }
+        }
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    let _ = stop.wait_for(|stop| *stop).await;
+    loop {
+        let _ = activity.wait_for(|activity| activity.in_service == 0).await;
+        let again = activity.wait_for(|activity| activity.in_service > 0);
+        if tokio::time::timeout(LAST_BYTES_LIMIT, again).await.is_err() {
+            return;
         }
     }
 }

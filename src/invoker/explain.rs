@@ -22,7 +22,8 @@ pub fn show_output(name: &FunctionName, output: &[u8]) {
     }
     const SHOWN: usize = 200;
     let text = String::from_utf8_lossy(output);
-    let mut lines = text.lines();
+    // Its long advice is about Lambda's own runtimes; it stays in the log.
+    let mut lines = text.lines().filter(|line| !line.contains("LAMBDA_WARNING: Unhandled exception."));
     for line in lines.by_ref().take(SHOWN) {
         tracing::info!(target: "function", function = name.as_str(), "{name} | {}", escape_control(line));
     }

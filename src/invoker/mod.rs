@@ -8,7 +8,8 @@ mod explain;
 mod log_text;
 mod outcome;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Account, Limits};
@@ -32,6 +33,8 @@ struct Shared {
     logs: Option<Logs>,
     account: Account,
     limits: Limits,
+    /// By function: the version that could not be loaded, and what was said about it.
+    told: Mutex<HashMap<FunctionName, (u64, String)>>,
 }
 
 /// Why a function was not even asked.
@@ -57,6 +60,11 @@ impl From<ResolveError> for InvokeError {
     }
 }
 
+/// How often code that fails to load is loaded again because it changed at the same time.
+const TRIES_IN_CHANGE: usize = 3;
+/// How long a file that is being saved stays half-written.
+const CHANGE: Duration = Duration::from_millis(5);
+
 /// How the first phase of an invocation went.
 enum Acquired {
     /// `limit`: what is left of the function's timeout.
@@ -73,7 +81,7 @@ impl Invoker {
         account: Account,
         limits: Limits,
     ) -> Self {
-        Self(Arc::new(Shared { deployments, environments, logs, account, limits }))
+        Self(Arc::new(Shared { deployments, environments, logs, account, limits, told: Mutex::default() }))
     }
 
     pub fn deployments(&self) -> &Deployments {
@@ -94,9 +102,19 @@ impl Invoker {
 
     /// Invokes the function of this name and waits for what comes of it.
     pub async fn invoke(&self, name: &str, invocation: Invocation) -> Result<Completed, InvokeError> {
+        let mut failures = 0;
         let (function, acquired) = loop {
             let function = self.0.deployments.resolve(name).await?;
             match self.acquire(&function).await {
+                // It was saved while it was loaded: what failed is not what was deployed. Not for
+                // ever, as code may write to its own folder.
+                Ok(Acquired::InitFailed(finished)) => {
+                    failures += 1;
+                    if failures > TRIES_IN_CHANGE || !self.0.deployments.is_outdated(&function).await {
+                        break (function, Acquired::InitFailed(finished));
+                    }
+                    tokio::time::sleep(CHANGE).await;
+                }
                 Ok(acquired) => break (function, acquired),
                 // Deployed anew while this one waited in line: it gets the new code.
                 Err(AcquireError::Retired) => {}
@@ -176,12 +194,15 @@ impl Invoker {
             in_init,
         }
         .text();
-        if let Some(init) = &init {
-            show_output(&function.name, &init.output);
-        }
-        show_output(&function.name, &finished.output);
-        if let Outcome::Failed { payload, failure } = &outcome {
-            explain(function, failure, payload, &finished.output);
+        // What cannot be loaded has been explained when it was saved; not again with every request.
+        if !(in_init && self.has_been_told(function, &outcome)) {
+            if let Some(init) = &init {
+                show_output(&function.name, &init.output);
+            }
+            show_output(&function.name, &finished.output);
+            if let Outcome::Failed { payload, failure } = &outcome {
+                explain(function, failure, payload, &finished.output);
+            }
         }
         if let Some(logs) = &self.0.logs {
             logs.append(Record {
@@ -202,9 +223,21 @@ impl Invoker {
         }
     }
 
+    /// Whether the terminal has shown why this version cannot be loaded; from now on it has.
+    fn has_been_told(&self, function: &Function, outcome: &Outcome) -> bool {
+        let told = (function.sequence, explain::summary(function, outcome));
+        let former = self.0.told.lock().unwrap().insert(function.name.clone(), told.clone());
+        former == Some(told)
+    }
+
     /// Loads new code ahead of the first request; if it cannot be loaded, the terminal says why.
     pub async fn try_out(&self, function: &Arc<Function>) -> Result<(), String> {
-        self.judged(function, self.0.environments.warm(function).await)
+        let result = self.0.environments.warm(function).await;
+        // The next version speaks for itself.
+        if result.is_err() && self.0.deployments.is_outdated(function).await {
+            return Ok(());
+        }
+        self.judged(function, result)
     }
 
     /// The same before the code is deployed, in an environment that serves nobody.
@@ -217,9 +250,11 @@ impl Invoker {
             Ok(()) | Err(AcquireError::Retired | AcquireError::Throttled { .. }) => Ok(()),
             Err(AcquireError::Start(StartError::Init(finished))) => {
                 let outcome = outcome::of(finished.ended.clone(), "", function.configuration.timeout);
-                show_output(&function.name, &finished.output);
-                if let Outcome::Failed { payload, failure } = &outcome {
-                    explain(function, failure, payload, &finished.output);
+                if !self.has_been_told(function, &outcome) {
+                    show_output(&function.name, &finished.output);
+                    if let Outcome::Failed { payload, failure } = &outcome {
+                        explain(function, failure, payload, &finished.output);
+                    }
                 }
                 Err(explain::summary(function, &outcome))
             }

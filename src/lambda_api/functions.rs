@@ -18,7 +18,7 @@ pub struct Page {
     #[serde(rename = "Marker")]
     marker: Option<String>,
     #[serde(rename = "MaxItems")]
-    max_items: Option<usize>,
+    max_items: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,14 +32,16 @@ pub async fn list(
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    if page.max_items == Some(0) {
-        return Err(ApiError::Validation(
-            "1 validation error detected: Value '0' at 'maxItems' failed to satisfy constraint: Member must have value \
-             greater than or equal to 1"
-                .to_owned(),
-        ));
-    }
-    let size = page.max_items.unwrap_or(PAGE).min(PAGE);
+    let size = match page.max_items.as_deref().map(|text| (text, text.parse::<usize>())) {
+        None => PAGE,
+        Some((_, Ok(wanted @ 1..))) => wanted.min(PAGE),
+        Some((text, _)) => {
+            return Err(ApiError::Validation(format!(
+                "1 validation error detected: Value '{text}' at 'maxItems' failed to satisfy constraint: Member must \
+                 have value greater than or equal to 1"
+            )));
+        }
+    };
     let deployment = api.invoker.deployments().current();
     let region = api.region(&headers);
     let mut after = deployment

@@ -50,6 +50,10 @@ pub async fn invoke(
             )));
         }
     }
+    // Announced: not waited for.
+    if http_body::Body::size_hint(&body).lower() > PAYLOAD_LIMIT as u64 {
+        return Err(ApiError::TooLarge);
+    }
     let body = Limited::new(body, PAYLOAD_LIMIT).collect().await.map_err(|_| ApiError::TooLarge)?.to_bytes();
     named.require_latest()?;
     if kind == "DryRun" {
@@ -116,21 +120,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The caller's trace, or a new one.
 fn trace(headers: &HeaderMap) -> TraceId {
-    let mut trace = Invocation::new_trace_id(jiff::Timestamp::now().as_second().max(0) as u64);
-    for part in text(headers, "x-amzn-trace-id").unwrap_or_default().split(';') {
-        let is_id =
-            |value: &str| value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        match part.trim().split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("root") && is_id(value) => {
-                trace.root = value.to_owned()
-            }
-            Some((name, value)) if name.eq_ignore_ascii_case("parent") && is_id(value) => {
-                trace.parent = value.to_owned();
-            }
-            _ => {}
-        }
-    }
-    trace
+    Invocation::new_trace_id(jiff::Timestamp::now().as_second().max(0) as u64)
+        .continuing(text(headers, "x-amzn-trace-id"))
 }
 
 fn client_context(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

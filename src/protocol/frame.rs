@@ -12,7 +12,7 @@ pub const MAX_RESULT: usize = 6_291_556;
 const ABSENT: u32 = u32::MAX;
 const FIELDS: usize = 6;
 const REQUEST_HEADER: usize = 4 + 8 + 8 + 4 * FIELDS;
-const ANSWER_HEADER: usize = 4 + 1 + 8 + 4;
+const ANSWER_HEADER: usize = 4 + 1 + 1 + 8 + 4;
 
 /// One invocation, as it crosses to the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,8 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer<'a> {
     pub kind: Kind,
+    /// Whether the handler waited for something (time, a disk, a network) since the answer before.
+    pub has_waited: bool,
     pub nonce: u64,
     /// High-water mark of resident memory since the process began.
     pub max_memory_kib: u32,
@@ -140,8 +142,9 @@ impl<'a> Answer<'a> {
         let header = &mut out[start..start + ANSWER_HEADER];
         header[0..4].copy_from_slice(&length.to_le_bytes());
         header[4] = self.kind as u8;
-        header[5..13].copy_from_slice(&self.nonce.to_le_bytes());
-        header[13..17].copy_from_slice(&self.max_memory_kib.to_le_bytes());
+        header[5] = u8::from(self.has_waited);
+        header[6..14].copy_from_slice(&self.nonce.to_le_bytes());
+        header[14..18].copy_from_slice(&self.max_memory_kib.to_le_bytes());
     }
 
     /// Reads one frame from the front of `bytes`: `None` until it is complete.
@@ -149,9 +152,10 @@ impl<'a> Answer<'a> {
         let Some(length) = frame_length(bytes, MAX_RESULT + ANSWER_HEADER)? else { return Ok(None) };
         let mut reader = Reader { bytes: &bytes[4..length] };
         let kind = Kind::from_byte(reader.take(1)?[0])?;
+        let has_waited = reader.take(1)?[0] != 0;
         let nonce = reader.u64()?;
         let max_memory_kib = reader.u32()?;
-        Ok(Some((Self { kind, nonce, max_memory_kib, payload: reader.bytes }, length)))
+        Ok(Some((Self { kind, has_waited, nonce, max_memory_kib, payload: reader.bytes }, length)))
     }
 
     /// How long the frame at the front of `bytes` will be, once that can be told.
@@ -196,5 +200,69 @@ impl<'a> Reader<'a> {
 
     fn u64(&mut self) -> Result<u64, Malformed> {
         self.take(8)?.try_into().map(u64::from_le_bytes).map_err(|_| Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request() -> Request<'static> {
+        Request {
+            nonce: 7,
+            deadline_ms: 1_764_025_920_123,
+            request_id: "id",
+            trace_id: "Root=1",
+            function_arn: "arn",
+            client_context: None,
+            cognito_identity: Some(""),
+            event: b"{}",
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_arrives() {
+        let mut bytes = Vec::new();
+        request().encode(&mut bytes);
+        for end in 0..bytes.len() {
+            assert_eq!(Request::decode(&bytes[..end]), Ok(None));
+        }
+        let length = bytes.len();
+        bytes.extend_from_slice(b"next");
+        assert_eq!(Request::decode(&bytes), Ok(Some((request(), length))));
+
+        let answer =
+            Answer { kind: Kind::Json, has_waited: true, nonce: 7, max_memory_kib: 9, payload: b"null" };
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        assert_eq!(Answer::expected_length(&bytes), Some(bytes.len()));
+        assert_eq!(Answer::decode(&bytes), Ok(Some((answer, bytes.len()))));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_is_there() {
+        let length = u32::try_from(MAX_RESULT + 100).unwrap().to_le_bytes();
+        assert_eq!(Answer::decode(&length), Err(Malformed));
+        assert_eq!(Request::decode(&u32::MAX.to_le_bytes()), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Request::decode(&bytes);
+            if let Ok(Some((answer, length))) = Answer::decode(&bytes) {
+                prop_assert!(length <= bytes.len() && answer.payload.len() <= length);
+            }
+        }
+
+        #[test]
+        fn a_frame_of_the_right_length_may_hold_anything(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+            bytes.extend_from_slice(&body);
+            let _ = Request::decode(&bytes);
+            let _ = Answer::decode(&bytes);
+        }
     }
 }
