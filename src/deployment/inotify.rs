@@ -159,13 +159,15 @@ mod tests {
         let file = folder.path().join("x.py");
         for round in 0..1000 {
             std::fs::write(&file, "x").unwrap();
-            let (heard, here) = (heard(), file.clone());
-            assert_eq!(heard.first(), Some(&Happened::Begun(here.clone())), "{round}");
-            assert_eq!(heard.last(), Some(&Happened::Changed(here)), "{round}");
+            // That it is closed too may be heard later: a process that was forked just now, by
+            // another test, may hold it open.
+            assert!(heard().contains(&Happened::Begun(file.clone())), "{round}");
         }
-        assert_eq!(heard(), []);
         std::fs::rename(&file, folder.path().join("y.py")).unwrap();
-        assert_eq!(heard(), ["x.py", "y.py"].map(|name| Happened::Replaced(folder.path().join(name))));
+        let heard = heard();
+        for name in ["x.py", "y.py"] {
+            assert!(heard.contains(&Happened::Replaced(folder.path().join(name))), "{heard:?}");
+        }
         inotify.stop();
         assert!(!inotify.wait());
     }
