@@ -125,7 +125,10 @@ def load():
 def begin(request_id: str, trace_id: str | None = None, tenant_id: str | None = None) -> None:
     log_setup.set_request_id(request_id, tenant_id)
     if trace_id is not None:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+        # What `os.environ[...] =` does, without keeping every value for ever as `setenv` would.
+        value = os.fsencode(trace_id)
+        os.environ._data[b"_X_AMZN_TRACE_ID"] = value
+        _handlerd.set_trace_id(value)
     elif "_X_AMZN_TRACE_ID" in os.environ:
         del os.environ["_X_AMZN_TRACE_ID"]
 

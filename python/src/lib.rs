@@ -3,6 +3,7 @@
 //! - `zygote`: the process that environments are forked from.
 //! - `environment`: one environment: process set-up, init phase, invoke by invoke.
 //! - `payload`: payload bytes <-> Python values, as Lambda's own runtime converts them.
+//! - `trace_id`: the one variable that changes with every invocation.
 //! - `../lambda_runtime/`: what must be Python: loading the handler, context, faults, logging.
 //!
 //! It is built as a shared library against Python's stable ABI, carried in the gateway's binary, and
@@ -13,6 +14,7 @@ mod payload;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)] // each side uses its half
 mod protocol;
+mod trace_id;
 mod zygote;
 
 use std::ffi::{CString, c_char, c_int};
@@ -23,6 +25,7 @@ use pyo3::types::PyModule;
 #[pymodule]
 fn _handlerd(module: &Bound<'_, PyModule>) -> PyResult<()> {
     payload::register(module)?;
+    module.add_function(wrap_pyfunction!(trace_id::set_trace_id, module)?)?;
     module.add_function(wrap_pyfunction!(zygote::zygote, module)?)
 }
 

@@ -62,6 +62,8 @@ pub enum Ended {
 #[derive(Debug, Clone)]
 pub struct Finished {
     pub ended: Ended,
+    /// The process had died before it saw the request: another may have it.
+    pub untouched: bool,
     pub duration: Duration,
     pub max_memory_mb: u32,
     pub output: Vec<u8>,
@@ -135,7 +137,14 @@ impl Environment {
             function,
             log_stream,
             process,
-            pipes: Pipes { requests, answers, output, incoming: Vec::new(), output_open: true },
+            pipes: Pipes {
+                requests,
+                answers,
+                output,
+                incoming: Vec::new(),
+                output_open: true,
+                refused: false,
+            },
             _temporary_folder: temporary_folder,
             init: None,
             next_nonce: random(),
@@ -182,7 +191,10 @@ impl Environment {
     }
 
     pub fn is_reusable(&self) -> bool {
-        !self.spoiled && !self.process.has_exited()
+        // News of an exit takes a moment; a process that was busy just now needs no second look.
+        let rested = self.idle_since.elapsed() > Duration::from_millis(1);
+        let is_gone = self.process.has_exited() || (rested && self.process.is_gone());
+        !self.spoiled && !is_gone
     }
 
     pub fn pid(&self) -> i32 {
@@ -207,7 +219,15 @@ impl Environment {
             Ended::OutOfMemory => self.function.configuration.memory_mb,
             _ => self.max_memory_kib.div_ceil(1024),
         };
-        Finished { ended, duration, max_memory_mb, output: output.take() }
+        let untouched =
+            matches!(ended, Ended::Exited(_)) && frame.is_some_and(|frame| self.has_unread(frame));
+        Finished { ended, untouched, duration, max_memory_mb, output: output.take() }
+    }
+
+    /// Whether a process that has ended had not even begun to read this request.
+    fn has_unread(&self, frame: &[u8]) -> bool {
+        let unread = rustix::io::ioctl_fionread(self.pipes.requests.as_fd()).unwrap_or(0);
+        self.pipes.refused || unread >= frame.len() as u64
     }
 
     async fn exchange(
@@ -257,7 +277,10 @@ impl Environment {
                     match writable.and_then(|()| self.pipes.requests.try_write(unsent)) {
                         Ok(written) => unsent = &unsent[written..],
                         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(_) => unsent = &[],
+                        Err(_) => {
+                            self.pipes.refused |= unsent.len() == frame.unwrap_or_default().len();
+                            unsent = &[];
+                        }
                     }
                 }
                 exit = self.process.exited() => {
@@ -331,6 +354,8 @@ struct Pipes {
     output: pipe::Receiver,
     incoming: Vec<u8>,
     output_open: bool,
+    /// The other end was closed before anything of a request was written.
+    refused: bool,
 }
 
 enum Taken {

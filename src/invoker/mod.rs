@@ -60,6 +60,9 @@ impl From<ResolveError> for InvokeError {
     }
 }
 
+/// How many environments in a row may be found dead.
+const TRIES_WITH_THE_DEAD: usize = 5;
+
 /// How often code that fails to load is loaded again because it changed at the same time.
 const TRIES_IN_CHANGE: usize = 3;
 /// How long a file that is being saved stays half-written.
@@ -101,9 +104,26 @@ impl Invoker {
     }
 
     /// Invokes the function of this name and waits for what comes of it.
-    pub async fn invoke(&self, name: &str, invocation: Invocation) -> Result<Completed, InvokeError> {
+    pub async fn invoke(&self, name: &str, mut invocation: Invocation) -> Result<Completed, InvokeError> {
+        for _ in 0..TRIES_WITH_THE_DEAD {
+            let (function, acquired) = self.find(name).await?;
+            let invoker = self.clone();
+            let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation).await });
+            let bug = |error| InvokeError::Unavailable(format!("a bug in handlerd: {error}"));
+            match task.await.map_err(bug)? {
+                Ok(completed) => return Ok(completed),
+                Err(untouched) => invocation = untouched,
+            }
+        }
+        Err(InvokeError::Unavailable(format!(
+            "something ends the processes of {name} as soon as they are there"
+        )))
+    }
+
+    /// The function of this name, and an environment for it.
+    async fn find(&self, name: &str) -> Result<(Arc<Function>, Acquired), InvokeError> {
         let mut failures = 0;
-        let (function, acquired) = loop {
+        loop {
             let function = self.0.deployments.resolve(name).await?;
             match self.acquire(&function).await {
                 // It was saved while it was loaded: what failed is not what was deployed. Not for
@@ -111,11 +131,11 @@ impl Invoker {
                 Ok(Acquired::InitFailed(finished)) => {
                     failures += 1;
                     if failures > TRIES_IN_CHANGE || !self.0.deployments.is_outdated(&function).await {
-                        break (function, Acquired::InitFailed(finished));
+                        return Ok((function, Acquired::InitFailed(finished)));
                     }
                     tokio::time::sleep(CHANGE).await;
                 }
-                Ok(acquired) => break (function, acquired),
+                Ok(acquired) => return Ok((function, acquired)),
                 // Deployed anew while this one waited in line: it gets the new code.
                 Err(AcquireError::Retired) => {}
                 Err(AcquireError::Start(error)) => return Err(InvokeError::Unavailable(error.to_string())),
@@ -126,10 +146,7 @@ impl Invoker {
                     return Err(InvokeError::Throttled(error.to_string()));
                 }
             }
-        };
-        let invoker = self.clone();
-        let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation).await });
-        task.await.map_err(|error| InvokeError::Unavailable(format!("a bug in handlerd: {error}")))
+        }
     }
 
     async fn acquire(&self, function: &Arc<Function>) -> Result<Acquired, AcquireError> {
@@ -156,7 +173,13 @@ impl Invoker {
         }
     }
 
-    async fn run(&self, function: &Function, acquired: Acquired, invocation: Invocation) -> Completed {
+    /// The invocation comes back if the environment had died before it could see it.
+    async fn run(
+        &self,
+        function: &Function,
+        acquired: Acquired,
+        invocation: Invocation,
+    ) -> Result<Completed, Invocation> {
         let began = SystemTime::now();
         let (finished, init, in_init) = match acquired {
             Acquired::Ready { mut lease, limit } => {
@@ -165,7 +188,10 @@ impl Invoker {
             }
             Acquired::InitFailed(finished) => ((*finished).clone(), None, true),
         };
-        self.complete(function, &invocation, began, finished, init, in_init)
+        if finished.untouched {
+            return Err(invocation);
+        }
+        Ok(self.complete(function, &invocation, began, finished, init, in_init))
     }
 
     fn complete(

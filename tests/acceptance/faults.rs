@@ -895,3 +895,45 @@ async fn bytes_on_a_silent_connection_hold_nobody_up() {
     let mut rest = Vec::new();
     let _ = half.read_to_end(&mut rest).await;
 }
+
+/// The news of a death takes a moment to arrive; a request that comes in that moment must not be
+/// given to the dead.
+#[tokio::test]
+async fn an_environment_that_dies_while_it_rests_costs_nobody_anything() {
+    let lab = Laboratory::open("Timeout: 5\n").await;
+    for _ in 0..50 {
+        let pid = lab.server.invoke("lab", r#"{"do": ""}"#).await.json()["pid"].as_i64().unwrap();
+        // After so long it is looked at before it is used again.
+        let rests_since = Instant::now();
+        eventually("it has rested", || rests_since.elapsed() > Duration::from_millis(2));
+        kill(pid);
+        eventually("it is gone", || !runs(pid));
+        let answer = lab.server.invoke("lab", r#"{"do": ""}"#).await;
+        assert_eq!(answer.header("x-amz-function-error"), None, "{}", answer.text());
+        assert_ne!(answer.json()["pid"].as_i64().unwrap(), pid);
+    }
+}
+
+/// What changes with every invocation must not be kept for ever.
+#[tokio::test]
+async fn memory_stays_level_over_many_invocations() {
+    let lab = Laboratory::open("MemorySize: 128\n").await;
+    let event = r#"{"do": "import os; result.update(trace=os.popen('echo $_X_AMZN_TRACE_ID').read())"}"#;
+    let first = lab.server.invoke("lab", event).await.json();
+    assert!(first["trace"].as_str().unwrap().starts_with("Root=1-"), "{first}");
+    let pid = first["pid"].as_i64().unwrap();
+    let invoke = |count: usize| {
+        let lab = &lab;
+        async move {
+            for _ in 0..count {
+                lab.server.invoke("lab", "{}").await;
+            }
+        }
+    };
+    invoke(500).await;
+    let before = status_kb(pid, "RssAnon");
+    invoke(5000).await;
+    let grown = status_kb(pid, "RssAnon") - before;
+    // 144 bytes for each of them would be 700 kB.
+    assert!(grown < 250, "5,000 invocations took {grown} kB");
+}
