@@ -47,7 +47,7 @@ impl House {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
         };
-        let environments = Environments::new(common, settings.limits, python_for(interpreters.clone()));
+        let environments = Environments::new(common, settings.limits, python_for(interpreters.clone()))?;
         let logs = match Logs::open(&state_dir) {
             Ok(logs) => Some(logs),
             Err(error) => {

@@ -1,22 +1,24 @@
 //! One execution environment, from inside: set up the process, init phase, then invoke by invoke.
 //!
-//! The gateway's side is `src/execution_environment/process.rs`. Between invocations this thread
-//! waits in `read` and keeps the interpreter's lock, so threads that a handler started stand still
+//! The gateway's side is `src/execution_environment/environment.rs`. Between invocations this thread
+//! waits at the mailbox and keeps the interpreter's lock, so threads that a handler started stand still
 //! until the next invocation, as they do when Lambda freezes an environment.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd};
 
-use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::channel::Channel;
 use crate::payload;
-use crate::protocol::control::Fork;
-use crate::protocol::frame::{Answer, Kind, MAX_RESULT, Request};
+use crate::protocol::control::{FORK_DESCRIPTORS, Fork};
+use crate::protocol::frame::{Kind, MAX_RESULT, Request};
+use crate::protocol::mailbox::Desk;
 use crate::zygote::{os_error, set_process_name};
 
 /// The pipes to the gateway live up here, where a handler that closes "all" small descriptors does
@@ -29,13 +31,11 @@ pub fn run(
     py: Python<'_>,
     fork: &Fork,
     zygote: Pid,
-    requests: OwnedFd,
-    answers: OwnedFd,
-    output: OwnedFd,
+    descriptors: [OwnedFd; FORK_DESCRIPTORS],
 ) -> PyResult<()> {
     // Never closed from here: how the process ends tells the gateway more than that its pipes are
     // closed, and a handler may have closed them already.
-    let channel = prepare_process(fork, zygote, requests, answers, output).map_err(os_error)?;
+    let channel = prepare_process(fork, zygote, descriptors).map_err(os_error)?;
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
 
     let bootstrap = crate::bootstrap(py)?;
@@ -45,27 +45,24 @@ pub fn run(
         Err(error) if error.is_instance_of::<PyException>(py) => {
             let fault = bootstrap.call_method1("init_fault", (error.into_value(py),))?;
             let payload = fault.cast::<PyBytes>()?.as_bytes();
-            channel.answer(Kind::InitFault, 0, payload)?;
+            channel.report(Kind::InitFault, payload)?;
             return Ok(());
         }
         Err(exit) => return Err(exit),
     };
     let invoker = Invoker::new(py, &bootstrap, handler)?;
-    channel.answer(Kind::Ready, 0, b"")?;
+    channel.report(Kind::Ready, b"")?;
 
     let process = rustix::process::getpid();
-    while channel.next_request()? {
-        let (request, length) = decode(&channel.incoming[..channel.filled])?.expect("a whole request");
-        let nonce = request.nonce;
-        let kind = invoker.invoke(py, &request, &mut channel.outgoing)?;
+    while channel.serve(|request, answer| {
+        let kind = invoker.invoke(py, request, answer)?;
         if rustix::process::getpid() != process {
             // The handler forked and both sides came back; only the original may answer.
             // SAFETY: ends this process at once, without running anybody's clean-up twice.
             unsafe { libc::_exit(0) };
         }
-        channel.finish(kind, nonce)?;
-        channel.consume(length);
-    }
+        Ok(kind)
+    })? {}
     Ok(())
 }
 
@@ -74,9 +71,7 @@ pub fn run(
 fn prepare_process(
     fork: &Fork,
     zygote: Pid,
-    requests: OwnedFd,
-    answers: OwnedFd,
-    output: OwnedFd,
+    [requests, answers, output, mailbox, gateway, bell]: [OwnedFd; FORK_DESCRIPTORS],
 ) -> Result<Channel, Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(zygote) {
@@ -102,17 +97,12 @@ fn prepare_process(
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&output)?;
     rustix::stdio::dup2_stderr(&output)?;
-    let channel = Channel {
-        requests: rustix::io::fcntl_dupfd_cloexec(&requests, HIGH_DESCRIPTORS)?,
-        answers: rustix::io::fcntl_dupfd_cloexec(&answers, HIGH_DESCRIPTORS)?,
-        incoming: Vec::new(),
-        filled: 0,
-        outgoing: Vec::new(),
-        waits: 0,
-    };
-    // The zygote's descriptors are none of a handler's business; these four are closed with them,
-    // once.
-    for closed in [null, requests, answers, output] {
+    let up = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, HIGH_DESCRIPTORS);
+    // The memory stays mapped when its descriptors are closed.
+    let (requests_end, answers_end) = (up(&requests)?, up(&answers)?);
+    let channel = Channel::new(Desk::open(&mailbox, &gateway, up(&bell)?)?, requests_end, answers_end);
+    // The zygote's descriptors are none of a handler's business; these are closed with them, once.
+    for closed in [null, requests, answers, output, mailbox, gateway, bell] {
         let _ = closed.into_raw_fd();
     }
     // SAFETY: what is still wanted has moved up; no value owns a descriptor in this range any more
@@ -156,11 +146,9 @@ impl<'py> Invoker<'py> {
         })
     }
 
-    /// Writes the answer's payload behind a header's room in `out` and says what it is. Whatever is
+    /// Writes the answer's payload behind what `out` holds and says what it is. Whatever is
     /// not an `Exception` (SystemExit, KeyboardInterrupt, ...) ends the environment, as on Lambda.
     fn invoke(&self, py: Python<'py>, request: &Request<'_>, out: &mut Vec<u8>) -> PyResult<Kind> {
-        out.clear();
-        Answer::begin(out);
         let start = out.len();
         match self.call(py, request, out) {
             Ok(_) if out.len() - start > MAX_RESULT => {
@@ -224,93 +212,4 @@ impl<'py> Invoker<'py> {
 fn ends_process(py: Python<'_>, error: &PyErr) -> bool {
     let marked = || error.value(py).getattr("ends_process").and_then(|mark| mark.is_truthy());
     !error.is_instance_of::<PyException>(py) || marked().unwrap_or(false)
-}
-
-/// The two pipes to the gateway.
-struct Channel {
-    requests: OwnedFd,
-    answers: OwnedFd,
-    incoming: Vec<u8>,
-    filled: usize,
-    outgoing: Vec<u8>,
-    /// Voluntary context switches up to the last answer.
-    waits: i64,
-}
-
-impl Channel {
-    /// Waits until a whole request is there; `false` when the gateway has closed the pipe.
-    fn next_request(&mut self) -> PyResult<bool> {
-        loop {
-            if decode(&self.incoming[..self.filled])?.is_some() {
-                return Ok(true);
-            }
-            let wanted = self.wanted();
-            if self.incoming.len() < wanted {
-                self.incoming.resize(wanted, 0);
-            }
-            match rustix::io::read(self.requests.as_fd(), &mut self.incoming[self.filled..]) {
-                Ok(0) => return Ok(false),
-                Ok(read) => self.filled += read,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(os_error(error)),
-            }
-        }
-    }
-
-    /// Room for the frame that has begun, or for a usual one.
-    fn wanted(&self) -> usize {
-        let begun = self.incoming[..self.filled].first_chunk::<4>();
-        begun.map_or(64 * 1024, |prefix| (u32::from_le_bytes(*prefix) as usize + 4).max(64 * 1024))
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.incoming.copy_within(length..self.filled, 0);
-        self.filled -= length;
-        // A large event must not stay in memory for the life of the environment.
-        if self.incoming.len() > 1024 * 1024 && self.filled == 0 {
-            self.incoming = Vec::with_capacity(64 * 1024);
-        }
-    }
-
-    fn answer(&mut self, kind: Kind, nonce: u64, payload: &[u8]) -> PyResult<()> {
-        self.outgoing.clear();
-        Answer::begin(&mut self.outgoing);
-        self.outgoing.extend_from_slice(payload);
-        self.finish(kind, nonce)
-    }
-
-    /// Sends what stands in `outgoing` behind its header.
-    fn finish(&mut self, kind: Kind, nonce: u64) -> PyResult<()> {
-        let usage = usage();
-        // One wait lies between two answers anyway: the one for the request.
-        let has_waited = usage.ru_nvcsw - self.waits > 1;
-        self.waits = usage.ru_nvcsw;
-        let answer = Answer { kind, has_waited, nonce, max_memory_kib: usage.ru_maxrss as u32, payload: &[] };
-        answer.finish(&mut self.outgoing, 0);
-        let mut rest = &self.outgoing[..];
-        while !rest.is_empty() {
-            match rustix::io::write(&self.answers, rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(os_error(error)),
-            }
-        }
-        if self.outgoing.capacity() > 1024 * 1024 {
-            self.outgoing = Vec::new();
-        }
-        Ok(())
-    }
-}
-
-fn decode(bytes: &[u8]) -> PyResult<Option<(Request<'_>, usize)>> {
-    Request::decode(bytes).map_err(|_| PyRuntimeError::new_err("the gateway sent a malformed request"))
-}
-
-fn usage() -> libc::rusage {
-    // SAFETY: the structure is plain data and is filled by the call.
-    unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    }
 }

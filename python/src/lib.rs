@@ -2,6 +2,7 @@
 //!
 //! - `zygote`: the process that environments are forked from.
 //! - `environment`: one environment: process set-up, init phase, invoke by invoke.
+//! - `channel`: the mailbox and the pipes to the gateway.
 //! - `payload`: payload bytes <-> Python values, as Lambda's own runtime converts them.
 //! - `trace_id`: the one variable that changes with every invocation.
 //! - `../lambda_runtime/`: what must be Python: loading the handler, context, faults, logging.
@@ -9,6 +10,7 @@
 //! It is built as a shared library against Python's stable ABI, carried in the gateway's binary, and
 //! loaded only in the zygote, after the chosen interpreter's libpython.
 
+mod channel;
 mod environment;
 mod payload;
 #[path = "../../src/protocol/mod.rs"]

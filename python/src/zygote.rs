@@ -25,7 +25,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::environment;
-use crate::protocol::control::{CONTROL_FD, Exit, Fork, MAX_MESSAGE, Report};
+use crate::protocol::control::{CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, Report};
 
 /// Runs until the gateway closes the control socket. Returns in the parent only then; returns in a
 /// forked child when its environment has ended, with the exception that ended it, if any: the
@@ -121,8 +121,8 @@ impl Zygote {
         descriptors: Vec<OwnedFd>,
         children_signal: &ChildSignal,
     ) -> Option<PyResult<()>> {
-        let Ok([requests, answers, output]) = <[OwnedFd; 3]>::try_from(descriptors) else {
-            self.failed(fork.ticket, "expected three descriptors");
+        let Ok(descriptors) = <[OwnedFd; FORK_DESCRIPTORS]>::try_from(descriptors) else {
+            self.failed(fork.ticket, "descriptors are missing");
             return None;
         };
         let parent = rustix::process::getpid();
@@ -136,7 +136,7 @@ impl Zygote {
             // SAFETY: called once, in the child, right after fork.
             unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
             children_signal.forget();
-            return Some(environment::run(py, fork, parent, requests, answers, output));
+            return Some(environment::run(py, fork, parent, descriptors));
         }
         let fork_error = std::io::Error::last_os_error();
         // SAFETY: called once, in the parent, right after fork.
@@ -283,7 +283,7 @@ fn send(control: &OwnedFd, report: &Report, descriptor: Option<BorrowedFd<'_>>) 
 /// One message with its descriptors; `None` when the gateway has closed the socket.
 fn receive(control: &OwnedFd) -> Result<Option<(Fork, Vec<OwnedFd>)>, Errno> {
     let mut buffer = vec![0; MAX_MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FORK_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let received = loop {

@@ -18,6 +18,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::execution_environment;
+
 /// Runs AWS Lambda handlers written in Python behind an API Gateway, on your own machine.
 ///
 /// A folder `handlers/NAME/` with a `lambda_function.py` is a function; it answers on
@@ -123,5 +125,9 @@ fn is_word(text: &str) -> bool {
 /// One thread for the gateway: it has little to compute, and tasks that never move between cores
 /// cost a tenth less.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(execution_environment::before_sleep)
+        .on_thread_unpark(execution_environment::after_sleep)
+        .build()?)
 }

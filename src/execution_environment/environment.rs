@@ -3,13 +3,12 @@
 //!
 //! The inside is `python/src/environment.rs`.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::unix::pipe;
-
+use super::bell::{Rung, bell};
+use super::line::{Expected, Line, Taken};
 use super::memory;
 use super::output::Output;
 use super::variables::{self, Surroundings};
@@ -18,16 +17,13 @@ use crate::config::Account;
 use crate::function::Function;
 use crate::invocation::Invocation;
 use crate::protocol::control::{Exit, Fork};
-use crate::protocol::frame::{Answer, Kind, Request};
-
-/// More answers that nobody has asked for than a mistake explains.
-const MAX_STALE_ANSWERS: u32 = 10_000;
+use crate::protocol::frame::{Kind, Request};
 
 pub struct Environment {
     pub function: Arc<Function>,
     pub log_stream: String,
     process: Process,
-    pipes: Pipes,
+    line: Line,
     /// Held for its end, which comes after the process was killed.
     _temporary_folder: TemporaryFolder,
     /// Taken by the first invocation.
@@ -36,7 +32,6 @@ pub struct Environment {
     max_memory_kib: u32,
     /// Whether the last invocation waited for anything, or only computed.
     pub has_waited: bool,
-    stale_answers: u32,
     /// Set once anything has happened after which the process must not be used again.
     spoiled: bool,
     pub idle_since: Instant,
@@ -100,14 +95,7 @@ impl Environment {
         let ticket = zygote.ticket();
         let began = Instant::now();
         let system = |error: std::io::Error| StartError::System(error.to_string());
-        let (requests, requests_end) = pipe::pipe().map_err(system)?;
-        let (answers_end, answers) = pipe::pipe().map_err(system)?;
-        let (output_end, output) = pipe::pipe().map_err(system)?;
-        let ends: [OwnedFd; 3] = [
-            requests_end.into_blocking_fd().map_err(system)?,
-            answers_end.into_blocking_fd().map_err(system)?,
-            output_end.into_blocking_fd().map_err(system)?,
-        ];
+        let (line, ends) = Line::open().map_err(system)?;
         let temporary_folder = TemporaryFolder::create(common, ticket).map_err(system)?;
         let log_stream = log_stream();
         let path = match python.executable.parent() {
@@ -132,25 +120,19 @@ impl Environment {
                 common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
             ),
         };
-        let process = zygote.fork(&fork, ends).await?;
+        let process = zygote.fork(&fork, &ends.descriptors().map_err(system)?).await?;
+        // Only the environment holds them now: when it is gone, the pipes say so.
+        drop(ends);
         let mut environment = Self {
             function,
             log_stream,
             process,
-            pipes: Pipes {
-                requests,
-                answers,
-                output,
-                incoming: Vec::new(),
-                output_open: true,
-                refused: false,
-            },
+            line,
             _temporary_folder: temporary_folder,
             init: None,
             next_nonce: random(),
             max_memory_kib: 0,
             has_waited: true,
-            stale_answers: 0,
             spoiled: false,
             idle_since: began,
         };
@@ -208,7 +190,7 @@ impl Environment {
         let (ended, max_memory_kib) = self.exchange(frame, deadline, &mut output).await;
         let duration = began.elapsed();
         // All that the handler had printed before it answered is in the pipe already.
-        self.pipes.drain_output(&mut output);
+        self.line.drain_output(&mut output);
         if !matches!(ended, Ended::Answered { .. }) {
             self.spoiled = true;
             self.process.kill();
@@ -219,15 +201,8 @@ impl Environment {
             Ended::OutOfMemory => self.function.configuration.memory_mb,
             _ => self.max_memory_kib.div_ceil(1024),
         };
-        let untouched =
-            matches!(ended, Ended::Exited(_)) && frame.is_some_and(|frame| self.has_unread(frame));
+        let untouched = matches!(ended, Ended::Exited(_)) && frame.is_some() && self.line.is_untouched();
         Finished { ended, untouched, duration, max_memory_mb, output: output.take() }
-    }
-
-    /// Whether a process that has ended had not even begun to read this request.
-    fn has_unread(&self, frame: &[u8]) -> bool {
-        let unread = rustix::io::ioctl_fionread(self.pipes.requests.as_fd()).unwrap_or(0);
-        self.pipes.refused || unread >= frame.len() as u64
     }
 
     async fn exchange(
@@ -236,12 +211,16 @@ impl Environment {
         deadline: Instant,
         output: &mut Output,
     ) -> (Ended, u32) {
-        let nonce = if frame.is_some() { self.next_nonce } else { 0 };
-        let mut unsent = frame.unwrap_or_default();
-        if !unsent.is_empty()
-            && let Ok(written) = self.pipes.requests.try_write(unsent)
-        {
-            unsent = &unsent[written..];
+        let expected = Expected { nonce: frame.map_or(0, |_| self.next_nonce), init: frame.is_none() };
+        let mut unsent = frame.map_or(&[][..], |frame| self.line.leave(frame));
+        let Ok(bell) = bell() else { return (Ended::OutOfMemory, 0) };
+        if frame.is_some() && unsent.is_empty() {
+            // Most invocations are over in a moment. Until one has taken longer than that, nothing
+            // but its answer is waited for.
+            match bell.answered(&self.line.mailbox).await {
+                Rung::Answer => return self.collected(expected).await,
+                Rung::Overdue => {}
+            }
         }
         let mut look = Instant::now() + memory::INTERVAL;
         let timer = tokio::time::sleep_until(look.min(deadline).into());
@@ -249,44 +228,46 @@ impl Environment {
         loop {
             tokio::select! {
                 biased;
-                readable = self.pipes.answers.readable() => {
-                    match readable.map_err(drop).and_then(|()| self.pipes.read_answer()) {
+                rung = bell.answered(&self.line.mailbox), if frame.is_some() => {
+                    if rung == Rung::Answer {
+                        return self.collected(expected).await;
+                    }
+                }
+                readable = self.line.answers.readable(), if self.line.answers_are_open => {
+                    match readable.map_err(drop).and_then(|()| self.line.read_answers()) {
                         Ok(()) => {}
+                        // The mailbox cannot be closed; how the process ends is told elsewhere.
+                        Err(()) if frame.is_some() => self.line.answers_are_open = false,
                         // The other end is closed: the process is ending, or has closed what it
                         // cannot answer without.
                         Err(()) => return (self.exit(deadline).await, 0),
                     }
-                    match self.take_answer(nonce, frame.is_none()) {
-                        Taken::Incomplete | Taken::Stale => {}
-                        Taken::Answer { kind, payload, max_memory_kib, has_waited, trailing } => {
-                            self.has_waited = has_waited;
-                            self.spoiled |= trailing;
-                            return (Ended::Answered { kind, payload }, max_memory_kib);
-                        }
-                        Taken::Malformed => {
-                            self.process.kill();
-                            return (self.exit(deadline).await, 0);
-                        }
+                    match self.line.take(expected) {
+                        Taken::Incomplete => {}
+                        taken => return self.believe(taken).await,
                     }
                 }
-                readable = self.pipes.output.readable(), if self.pipes.output_open => {
-                    let open = readable.is_ok() && self.pipes.read_output(output);
-                    self.pipes.output_open = open;
+                readable = self.line.output.readable(), if self.line.output_is_open => {
+                    match readable {
+                        Ok(()) => self.line.read_output(output),
+                        Err(_) => self.line.output_is_open = false,
+                    }
                 }
-                writable = self.pipes.requests.writable(), if !unsent.is_empty() => {
-                    match writable.and_then(|()| self.pipes.requests.try_write(unsent)) {
+                writable = self.line.requests.writable(), if !unsent.is_empty() => {
+                    match writable.and_then(|()| self.line.requests.try_write(unsent)) {
                         Ok(written) => unsent = &unsent[written..],
                         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(_) => {
-                            self.pipes.refused |= unsent.len() == frame.unwrap_or_default().len();
-                            unsent = &[];
-                        }
+                        Err(_) => unsent = &[],
                     }
                 }
                 exit = self.process.exited() => {
                     // It may have answered with its last breath.
-                    while matches!(self.pipes.read_answer_now(), Ok(1..)) {}
-                    return match self.take_answer(nonce, frame.is_none()) {
+                    self.line.read_last_answers();
+                    let last = match self.line.collect(expected) {
+                        Taken::Incomplete => self.line.take(expected),
+                        collected => collected,
+                    };
+                    return match last {
                         Taken::Answer { kind, payload, max_memory_kib, .. } => {
                             self.spoiled = true;
                             (Ended::Answered { kind, payload }, max_memory_kib)
@@ -312,17 +293,22 @@ impl Environment {
         }
     }
 
-    /// The answer of this phase, past those to nobody's question: they are not believed, and the
-    /// process is not kept. Whoever sends nothing else is not listened to for ever.
-    fn take_answer(&mut self, nonce: u64, init: bool) -> Taken {
-        loop {
-            match self.pipes.take_answer(nonce, init) {
-                Taken::Stale if self.stale_answers < MAX_STALE_ANSWERS => {
-                    self.spoiled = true;
-                    self.stale_answers += 1;
-                }
-                Taken::Stale => return Taken::Malformed,
-                taken => return taken,
+    async fn collected(&mut self, expected: Expected) -> (Ended, u32) {
+        let taken = self.line.collect(expected);
+        self.believe(taken).await
+    }
+
+    /// An answer is the end of the phase; nonsense is the end of the process.
+    async fn believe(&mut self, taken: Taken) -> (Ended, u32) {
+        match taken {
+            Taken::Answer { kind, payload, max_memory_kib, has_waited } => {
+                self.has_waited = has_waited;
+                self.spoiled |= self.line.is_soiled;
+                (Ended::Answered { kind, payload }, max_memory_kib)
+            }
+            Taken::Incomplete | Taken::Malformed => {
+                self.process.kill();
+                (Ended::Exited(self.process.exited().await), 0)
             }
         }
     }
@@ -344,86 +330,6 @@ impl Environment {
 impl Drop for Environment {
     fn drop(&mut self) {
         self.process.kill();
-    }
-}
-
-/// The parent's ends.
-struct Pipes {
-    requests: pipe::Sender,
-    answers: pipe::Receiver,
-    output: pipe::Receiver,
-    incoming: Vec<u8>,
-    output_open: bool,
-    /// The other end was closed before anything of a request was written.
-    refused: bool,
-}
-
-enum Taken {
-    Incomplete,
-    Answer { kind: Kind, payload: Vec<u8>, max_memory_kib: u32, has_waited: bool, trailing: bool },
-    Stale,
-    Malformed,
-}
-
-impl Pipes {
-    fn read_answer(&mut self) -> Result<(), ()> {
-        let wanted = self.room();
-        self.incoming.reserve(wanted);
-        match self.answers.try_read_buf(&mut self.incoming) {
-            Ok(0) => Err(()),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(()),
-        }
-    }
-
-    /// Without asking the reactor, which may not have heard yet.
-    fn read_answer_now(&mut self) -> rustix::io::Result<usize> {
-        let wanted = self.room();
-        let filled = self.incoming.len();
-        self.incoming.resize(filled + wanted, 0);
-        let read = rustix::io::read(self.answers.as_fd(), &mut self.incoming[filled..]);
-        self.incoming.truncate(filled + read.unwrap_or(0));
-        read
-    }
-
-    /// How much more to read at once: the rest of the frame that has begun, or a usual one.
-    fn room(&self) -> usize {
-        let begun = Answer::expected_length(&self.incoming);
-        begun.map_or(0, |length| length.saturating_sub(self.incoming.len())).max(16 * 1024)
-    }
-
-    fn take_answer(&mut self, nonce: u64, init: bool) -> Taken {
-        match Answer::decode(&self.incoming) {
-            Ok(None) => Taken::Incomplete,
-            Err(_) => Taken::Malformed,
-            Ok(Some((answer, length))) => {
-                let of_this_phase = init == matches!(answer.kind, Kind::Ready | Kind::InitFault);
-                if answer.nonce != nonce || !of_this_phase {
-                    self.incoming.drain(..length);
-                    return Taken::Stale;
-                }
-                let taken = Taken::Answer {
-                    kind: answer.kind,
-                    payload: answer.payload.to_vec(),
-                    max_memory_kib: answer.max_memory_kib,
-                    has_waited: answer.has_waited,
-                    trailing: self.incoming.len() > length,
-                };
-                self.incoming.clear();
-                self.incoming.shrink_to(64 * 1024);
-                taken
-            }
-        }
-    }
-
-    /// `false`: closed.
-    fn read_output(&mut self, output: &mut Output) -> bool {
-        output.read_with(|scratch| self.output.try_read(scratch))
-    }
-
-    fn drain_output(&mut self, output: &mut Output) {
-        self.output_open = self.output_open && output.drain(self.output.as_fd());
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - `library`: how this binary becomes a zygote.
 //! - `zygote`: starting zygotes, forking environments, hearing how they end.
+//! - `line`, `bell`: what lies between the gateway and an environment, and how answers are noticed.
 //! - `environment`: one environment: init phase, invocations, timeout, end.
 //! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
 //! - `orphans`: what a zygote that was killed leaves behind.
@@ -10,7 +11,9 @@
 
 pub mod library;
 
+mod bell;
 mod environment;
+mod line;
 mod memory;
 mod orphans;
 mod output;
@@ -18,6 +21,7 @@ mod pool;
 mod variables;
 mod zygote;
 
+pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
 pub use pool::{AcquireError, Environments, Lease, PoolCounts, PythonFor};
 pub use variables::{RESERVED, RESERVED_PREFIX};

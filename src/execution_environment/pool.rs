@@ -9,8 +9,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use super::bell::bell;
 use super::environment::{Common, Environment, Finished, StartError};
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
@@ -114,16 +116,21 @@ pub struct PoolCounts {
 }
 
 impl Environments {
-    pub fn new(common: Common, limits: Limits, python_for: PythonFor) -> Self {
+    /// Within a runtime.
+    pub fn new(common: Common, limits: Limits, python_for: PythonFor) -> Result<Self, Errno> {
+        // Two tasks for the life of the runtime: one hears the bell, one beats the clock.
+        let bell = bell()?;
+        tokio::spawn(bell.listen());
+        tokio::spawn(bell.beat());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Shared {
             zygotes: Zygotes::default(),
             common,
             limits,
             python_for,
             starts_at_once: cores.max(2),
             state: Mutex::default(),
-        }))
+        })))
     }
 
     /// A warm environment of exactly this function version, or a new one, or one that becomes free.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
 use super::orphans;
-use crate::protocol::control::{CONTROL_FD, Exit, Fork, MAX_MESSAGE, Report};
+use crate::protocol::control::{CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, Report};
 
 /// CPython initialises in well under a second; a cold disk may take longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -239,8 +239,12 @@ impl Zygote {
         self.0.next_ticket.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Forks an environment that reads requests from, answers and prints to these three pipes.
-    pub async fn fork(&self, fork: &Fork, pipes: [OwnedFd; 3]) -> Result<Process, ZygoteError> {
+    /// Forks an environment that holds these descriptors.
+    pub async fn fork(
+        &self,
+        fork: &Fork,
+        descriptors: &[BorrowedFd<'_>; FORK_DESCRIPTORS],
+    ) -> Result<Process, ZygoteError> {
         let message = serde_json::to_vec(fork).map_err(|error| ZygoteError::Fork(error.to_string()))?;
         if message.len() > MAX_MESSAGE {
             return Err(ZygoteError::Fork("its environment variables are too long".into()));
@@ -256,8 +260,7 @@ impl Zygote {
             return Err(ZygoteError::Ended);
         }
         // A message of a few kilobytes on a socket that is read at once: it does not fill up.
-        let sent = self.send(&message, &pipes);
-        drop(pipes);
+        let sent = self.send(&message, descriptors);
         if sent.is_err() {
             self.0.environments.lock().unwrap().remove(&fork.ticket);
             return Err(ZygoteError::Ended);
@@ -269,11 +272,14 @@ impl Zygote {
         }
     }
 
-    fn send(&self, message: &[u8], descriptors: &[OwnedFd; 3]) -> rustix::io::Result<()> {
-        let descriptors = descriptors.each_ref().map(AsFd::as_fd);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    fn send(
+        &self,
+        message: &[u8],
+        descriptors: &[BorrowedFd<'_>; FORK_DESCRIPTORS],
+    ) -> rustix::io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FORK_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
         let control = self.0.control.get_ref();
         loop {
             match rustix::net::sendmsg(control, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)

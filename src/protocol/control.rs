@@ -10,8 +10,11 @@ pub const CONTROL_FD: i32 = 3;
 /// by the kernel. Both sides read into a buffer of this size.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 
-/// Gateway to zygote: make an execution environment. With it travel three descriptors: the pipe to
-/// read requests from, the pipe to write answers to, the pipe for stdout and stderr.
+/// How many descriptors travel with a [`Fork`]: the pipe to read requests from, the pipe to write
+/// answers to, the pipe for stdout and stderr, the mailbox, the gateway's page, the bell.
+pub const FORK_DESCRIPTORS: usize = 6;
+
+/// Gateway to zygote: make an execution environment.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Fork {
     /// Names this environment in later messages; process ids are reused, tickets are not.

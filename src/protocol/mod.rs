@@ -2,7 +2,12 @@
 //! `python/` by path, so the two sides cannot drift apart.
 //!
 //! - `control`: gateway <-> zygote, over one Unix seqpacket socket: fork this, it has exited.
-//! - `frame`: gateway <-> execution environment, over a pair of pipes: one invocation, one answer.
+//! - `frame`: gateway <-> execution environment: one invocation, one answer.
+//! - `mailbox`: how frames cross while both sides are busy: memory that they share. What does not
+//!   fit goes through a pair of pipes.
+//! - `turn`: the mailbox's steps that must be right in every order.
 
 pub mod control;
 pub mod frame;
+pub mod mailbox;
+mod turn;

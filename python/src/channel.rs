@@ -1,0 +1,128 @@
+//! The environment's end of what lies between it and the gateway: the mailbox, and the pipes for
+//! what does not fit into it.
+
+use std::os::fd::OwnedFd;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use rustix::io::Errno;
+
+use crate::protocol::frame::{Answer, Kind, Request};
+use crate::protocol::mailbox::{Desk, Place};
+use crate::zygote::os_error;
+
+/// More than this is not kept for the next time.
+const KEPT: usize = 1024 * 1024;
+
+pub struct Channel {
+    desk: Desk,
+    requests: OwnedFd,
+    answers: OwnedFd,
+    /// A request that came through the pipe.
+    incoming: Vec<u8>,
+    /// The answer, until it is sent.
+    pub outgoing: Vec<u8>,
+    /// Voluntary context switches up to the last answer.
+    waits: i64,
+}
+
+impl Channel {
+    pub fn new(desk: Desk, requests: OwnedFd, answers: OwnedFd) -> Self {
+        Self { desk, requests, answers, incoming: Vec::new(), outgoing: Vec::new(), waits: 0 }
+    }
+
+    /// Waits for a request; `serve` reads it and writes the answer's payload behind the room that
+    /// [`Answer::begin`] left. `false` when the gateway has gone.
+    pub fn serve(
+        &mut self,
+        serve: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> PyResult<Kind>,
+    ) -> PyResult<bool> {
+        self.desk.wait().map_err(os_error)?;
+        let frame = match self.desk.take() {
+            Some(frame) => frame,
+            None if read_frame(&self.requests, &mut self.incoming)? => &self.incoming,
+            None => return Ok(false),
+        };
+        let (request, _) = Request::decode(frame)
+            .ok()
+            .flatten()
+            .ok_or_else(|| PyRuntimeError::new_err("the gateway sent a malformed request"))?;
+        self.outgoing.clear();
+        Answer::begin(&mut self.outgoing);
+        let nonce = request.nonce;
+        let kind = serve(&request, &mut self.outgoing)?;
+        let answer = self.finish(kind, nonce);
+        self.outgoing.shrink_to(KEPT);
+        if self.incoming.capacity() > KEPT {
+            self.incoming = Vec::new();
+        }
+        answer.map(|()| true)
+    }
+
+    /// How the init phase went: always through the pipe, as nobody has asked yet.
+    pub fn report(&mut self, kind: Kind, payload: &[u8]) -> PyResult<()> {
+        self.outgoing.clear();
+        Answer::begin(&mut self.outgoing);
+        self.outgoing.extend_from_slice(payload);
+        self.fill_header(kind, 0);
+        self.write()
+    }
+
+    fn finish(&mut self, kind: Kind, nonce: u64) -> PyResult<()> {
+        self.fill_header(kind, nonce);
+        match self.desk.leave(&self.outgoing) {
+            Place::Here => Ok(()),
+            Place::Pipe => self.write(),
+        }
+    }
+
+    fn fill_header(&mut self, kind: Kind, nonce: u64) {
+        let usage = usage();
+        // One wait lies between two answers anyway: the one for the request.
+        let has_waited = usage.ru_nvcsw - self.waits > 1;
+        self.waits = usage.ru_nvcsw;
+        let answer = Answer { kind, has_waited, nonce, max_memory_kib: usage.ru_maxrss as u32, payload: &[] };
+        answer.finish(&mut self.outgoing, 0);
+    }
+
+    fn write(&self) -> PyResult<()> {
+        let mut rest = &self.outgoing[..];
+        while !rest.is_empty() {
+            match rustix::io::write(&self.answers, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(os_error(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one whole frame; `false` when the gateway has closed the pipe.
+fn read_frame(pipe: &OwnedFd, frame: &mut Vec<u8>) -> PyResult<bool> {
+    frame.clear();
+    frame.resize(4, 0);
+    let mut filled = 0;
+    while filled < frame.len() {
+        match rustix::io::read(pipe, &mut frame[filled..]) {
+            Ok(0) => return Ok(false),
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(os_error(error)),
+        }
+        if filled == 4 && frame.len() == 4 {
+            let length = u32::from_le_bytes(frame[..4].try_into().expect("four bytes"));
+            frame.resize(4 + length as usize, 0);
+        }
+    }
+    Ok(true)
+}
+
+fn usage() -> libc::rusage {
+    // SAFETY: the structure is plain data and is filled by the call.
+    unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    }
+}

@@ -1,0 +1,190 @@
+//! How answers in mailboxes find the tasks that wait for them.
+//!
+//! One bell for the process. While the gateway has work, environments leave their answers without
+//! ringing; before its thread goes to sleep (the hooks in `cli::runtime`) it looks through the
+//! mailboxes that somebody waits at. Without the hooks every answer rings, which is slower and
+//! works as well.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::protocol::mailbox::{BellPull, Office};
+
+static BELL: OnceLock<Bell> = OnceLock::new();
+
+/// The process's bell, hung up at the first call.
+pub fn bell() -> Result<&'static Bell, Errno> {
+    if BELL.get().is_none() {
+        let _ = BELL.set(Bell {
+            pull: BellPull::create()?,
+            waiting: Mutex::default(),
+            somebody_waits: Notify::new(),
+        });
+    }
+    Ok(BELL.get().expect("set above"))
+}
+
+/// The gateway's thread is about to sleep.
+pub fn before_sleep() {
+    if let Some(bell) = BELL.get() {
+        bell.pull.may_sleep(|| bell.wake_answered());
+    }
+}
+
+pub fn after_sleep() {
+    if let Some(bell) = BELL.get() {
+        bell.pull.is_awake();
+    }
+}
+
+pub struct Bell {
+    pub pull: BellPull,
+    /// Mailboxes that somebody waits at.
+    waiting: Mutex<Vec<Arc<Mailbox>>>,
+    somebody_waits: Notify,
+}
+
+/// A mailbox, and who waits at it.
+pub struct Mailbox {
+    pub office: Office,
+    visitor: Mutex<Visitor>,
+}
+
+#[derive(Default)]
+struct Visitor {
+    waker: Option<Waker>,
+    /// On the bell's list.
+    listed: bool,
+    /// How often the clock has struck while it waited.
+    strokes: u8,
+}
+
+/// Why a visitor was woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    Answer,
+    /// There is none yet, after between one and two beats of the clock.
+    Overdue,
+}
+
+/// The clock's beat.
+const BEAT: Duration = Duration::from_millis(4);
+
+impl Mailbox {
+    pub fn new(office: Office) -> Arc<Self> {
+        Arc::new(Self { office, visitor: Mutex::default() })
+    }
+
+    /// A new request is about to be left: the clock begins anew.
+    pub fn begin(&self) {
+        self.visitor.lock().unwrap().strokes = 0;
+    }
+}
+
+impl Bell {
+    /// Hears the bell as long as the runtime lives.
+    pub async fn listen(&'static self) {
+        let (_, event) = self.pull.descriptors();
+        let Ok(event) = event.try_clone_to_owned() else { return };
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
+        let Ok(event) = (unsafe { AsyncFd::register_with_interest(event, Interest::READABLE) }) else {
+            return;
+        };
+        while let Ok(mut ready) = event.readable().await {
+            // In this order: what comes after the clearing rings again.
+            ready.clear_ready();
+            self.pull.hear();
+            self.wake_answered();
+        }
+    }
+
+    /// Beats the clock while somebody waits: a timer for each invocation would cost more.
+    pub async fn beat(&'static self) {
+        loop {
+            if self.waiting.lock().unwrap().is_empty() {
+                self.somebody_waits.notified().await;
+            }
+            tokio::time::sleep(BEAT).await;
+            self.go_through(|visitor| {
+                visitor.strokes = visitor.strokes.saturating_add(1);
+                visitor.strokes == 2
+            });
+        }
+    }
+
+    /// Wakes whoever waits at a mailbox with an answer in it; whether there was one.
+    fn wake_answered(&self) -> bool {
+        self.go_through(|_| false)
+    }
+
+    /// Takes everybody off the list who has an answer, or does not wait any more, or is `overdue`.
+    fn go_through(&self, mut overdue: impl FnMut(&mut Visitor) -> bool) -> bool {
+        let mut any = false;
+        self.waiting.lock().unwrap().retain(|mailbox| {
+            let mut visitor = mailbox.visitor.lock().unwrap();
+            let stays = visitor.waker.is_some() && !mailbox.office.has_answer() && !overdue(&mut visitor);
+            if !stays {
+                visitor.listed = false;
+                if let Some(waker) = visitor.waker.take() {
+                    any = true;
+                    waker.wake();
+                }
+            }
+            stays
+        });
+        any
+    }
+
+    /// Ready when an answer lies in the mailbox, or is overdue.
+    pub fn answered<'a>(&'static self, mailbox: &'a Arc<Mailbox>) -> Answered<'a> {
+        Answered { bell: self, mailbox }
+    }
+}
+
+pub struct Answered<'a> {
+    bell: &'static Bell,
+    mailbox: &'a Arc<Mailbox>,
+}
+
+impl Future for Answered<'_> {
+    type Output = Rung;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Rung> {
+        if self.mailbox.office.has_answer() {
+            return Poll::Ready(Rung::Answer);
+        }
+        let to_list = {
+            let mut visitor = self.mailbox.visitor.lock().unwrap();
+            if visitor.strokes == 2 {
+                // Said once; from then on only an answer counts.
+                visitor.strokes = 3;
+                return Poll::Ready(Rung::Overdue);
+            }
+            visitor.waker = Some(context.waker().clone());
+            !std::mem::replace(&mut visitor.listed, true)
+        };
+        if to_list {
+            let mut waiting = self.bell.waiting.lock().unwrap();
+            if waiting.is_empty() {
+                self.bell.somebody_waits.notify_one();
+            }
+            waiting.push(self.mailbox.clone());
+        }
+        // It may have come before anybody could be woken for it.
+        if self.mailbox.office.has_answer() { Poll::Ready(Rung::Answer) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        // Taken off the list when it is next gone through.
+        self.mailbox.visitor.lock().unwrap().waker = None;
+    }
+}
