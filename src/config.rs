@@ -17,6 +17,8 @@ pub struct Settings {
     pub account: Account,
     /// `--python`: a path, a virtual environment or a version.
     pub python: Option<PathBuf>,
+    /// Modules that every environment finds imported already.
+    pub preload: Vec<String>,
     /// Serve the last version that loaded when a new one does not.
     pub keep_last_good: bool,
     pub limits: Limits,

@@ -15,7 +15,7 @@ use crate::deployment::{Changes, Deployed, Deployment, Deployments, Watcher};
 use crate::execution_environment::{Common, Environments, Python, PythonFor};
 use crate::function::{Function, FunctionName};
 use crate::gateway::Gateway;
-use crate::interpreter::{Interpreters, Search};
+use crate::interpreter::{Choice, Interpreters, Search};
 use crate::invoker::Invoker;
 use crate::lambda_api::LambdaApi;
 use crate::logs::Logs;
@@ -47,7 +47,11 @@ impl House {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
         };
-        let environments = Environments::new(common, settings.limits, python_for(interpreters.clone()))?;
+        let environments = Environments::new(
+            common,
+            settings.limits,
+            python_for(interpreters.clone(), settings.preload.clone()),
+        )?;
         let logs = match Logs::open(&state_dir) {
             Ok(logs) => Some(logs),
             Err(error) => {
@@ -74,7 +78,7 @@ pub fn check_folder(handlers: &Path) -> anyhow::Result<()> {
 }
 
 /// Which Python a function runs on. What is remarkable about the choice is said once.
-fn python_for(interpreters: Arc<Interpreters>) -> PythonFor {
+fn python_for(interpreters: Arc<Interpreters>, preload: Vec<String>) -> PythonFor {
     let said: Mutex<std::collections::HashSet<String>> = Mutex::default();
     Arc::new(move |function: &Function| {
         let runtime = function.configuration.runtime.as_deref();
@@ -84,13 +88,18 @@ fn python_for(interpreters: Arc<Interpreters>) -> PythonFor {
         {
             tracing::warn!("{note}");
         }
-        let version = choice.interpreter.version;
-        let libpython = choice.interpreter.libpython.clone();
-        Ok(Python {
-            executable: choice.python,
-            libpython: libpython.ok_or("the chosen Python has no shared library")?,
-            version: (version.major.into(), version.minor.into()),
-        })
+        python(choice, &preload)
+    })
+}
+
+/// What the chosen interpreter's zygote is started from.
+fn python(choice: Choice, preload: &[String]) -> Result<Python, String> {
+    let version = choice.interpreter.version;
+    Ok(Python {
+        executable: choice.python,
+        libpython: choice.interpreter.libpython.ok_or("the chosen Python has no shared library")?,
+        preload: preload.to_vec(),
+        version: (version.major.into(), version.minor.into()),
     })
 }
 
@@ -128,7 +137,7 @@ pub async fn serve(
     let invoker = house.invoker.clone();
     let environments = invoker.environments().clone();
     // The interpreter starts while everything else does: the first request finds it ready.
-    tokio::spawn(prepare(house.interpreters.clone(), environments.clone(), settings.handlers.clone()));
+    tokio::spawn(prepare(house.interpreters.clone(), environments.clone(), settings.clone()));
     tokio::spawn({
         let environments = environments.clone();
         async move { environments.keep_house().await }
@@ -248,23 +257,20 @@ fn remove_leftovers(folder: &Path) {
 }
 
 /// Starts the default interpreter before anybody asks, and says so if there is none.
-async fn prepare(interpreters: Arc<Interpreters>, environments: Environments, handlers: std::path::PathBuf) {
+async fn prepare(interpreters: Arc<Interpreters>, environments: Environments, settings: Settings) {
+    let handlers = settings.handlers;
     let choice = tokio::task::spawn_blocking(move || interpreters.choose(None, &handlers)).await;
-    match choice {
-        Ok(Ok(choice)) => {
-            let Some(libpython) = choice.interpreter.libpython.clone() else { return };
-            let version = choice.interpreter.version;
-            let python = Python {
-                executable: choice.python,
-                libpython,
-                version: (version.major.into(), version.minor.into()),
-            };
-            if let Err(error) = environments.prepare(&python).await {
-                tracing::error!("{error}");
-            }
-        }
-        Ok(Err(none)) => tracing::error!("{none}"),
-        Err(_) => {}
+    let python = match choice {
+        Ok(Ok(choice)) => python(choice, &settings.preload),
+        Ok(Err(none)) => Err(none.to_string()),
+        Err(_) => return,
+    };
+    let result = match python {
+        Ok(python) => environments.prepare(&python).await.map_err(|error| error.to_string()),
+        Err(reason) => Err(reason),
+    };
+    if let Err(reason) = result {
+        tracing::error!("{reason}");
     }
 }
 

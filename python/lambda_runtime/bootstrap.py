@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 import _handlerd
 
@@ -36,7 +37,7 @@ IMPORTED_WHEN_IDLE = """
 _interpreter_path: list[str] = []
 
 
-def prepare() -> None:
+def prepare(preload: Iterable[str] = ()) -> None:
     """Done once, in the zygote: everything here is inherited ready-made by each environment.
 
     None of these modules starts a thread, keeps a file open, or draws random numbers that a fork
@@ -50,6 +51,12 @@ def prepare() -> None:
         _handlerd.loads(b"?")
     _handlerd.dumps([sys.modules["decimal"].Decimal(1)], True)
     _interpreter_path[:] = [entry for entry in sys.path if entry]
+    for name in preload:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # what cannot be had is not worth the environments
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"warning: could not preload `{name}`: {reason}", file=sys.stderr, flush=True)
     _freeze()
 
 

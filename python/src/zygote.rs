@@ -25,7 +25,9 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::environment;
-use crate::protocol::control::{CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, Report};
+use crate::protocol::control::{
+    CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
+};
 
 /// Runs until the gateway closes the control socket. Returns in the parent only then; returns in a
 /// forked child when its environment has ended, with the exception that ended it, if any: the
@@ -46,7 +48,9 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     let children_signal = ChildSignal::listen().map_err(os_error)?;
 
     let bootstrap = crate::bootstrap(py)?;
-    bootstrap.call_method0("prepare")?;
+    let preload = std::env::var(PRELOAD_VARIABLE).unwrap_or_default();
+    let preload: Vec<&str> = preload.split(',').filter(|name| !name.is_empty()).collect();
+    bootstrap.call_method1("prepare", (preload,))?;
     let sys = py.import("sys")?;
     let report = Report::Ready {
         python: sys.getattr("version")?.extract::<String>()?.split(' ').next().unwrap_or("?").to_owned(),

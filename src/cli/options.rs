@@ -77,6 +77,7 @@ pub struct File {
     pub host: Option<IpAddr>,
     pub port: Option<u16>,
     pub api_port: Option<u16>,
+    pub preload: Option<Vec<String>>,
     pub keep_last_good: Option<bool>,
     pub log_format: Option<super::output::LogStyle>,
     pub concurrency: Option<usize>,
@@ -131,6 +132,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         api_port: 3001,
         account: Account { id: account, region },
         python: common.python.python.clone().or(file.python.take()),
+        preload: Vec::new(),
         keep_last_good: false,
         limits: Limits::default(),
     };

@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Port of the Lambda API; 0 takes any free one [default: 3001]
     #[arg(long, value_name = "PORT", env = "HANDLERD_API_PORT")]
     api_port: Option<u16>,
+    /// Modules such as boto3 that every execution environment finds imported already, so that it
+    /// starts sooner [default: none]
+    #[arg(long, value_name = "MODULE,...", value_delimiter = ',', env = "HANDLERD_PRELOAD")]
+    preload: Option<Vec<String>>,
     /// Go on with the last version that worked when new code cannot be loaded [default: false]
     #[arg(long, value_name = "BOOL", env = "HANDLERD_KEEP_LAST_GOOD")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -67,6 +71,10 @@ impl Arguments {
         settings.host = self.host.or(file.host).unwrap_or(settings.host);
         settings.port = self.port.or(file.port).unwrap_or(settings.port);
         settings.api_port = self.api_port.or(file.api_port).unwrap_or(settings.api_port);
+        settings.preload = self.preload.clone().or(file.preload).unwrap_or_default();
+        if let Some(name) = settings.preload.iter().find(|name| !is_module_name(name)) {
+            anyhow::bail!("`{name}` is no name of a Python module (`--preload`)");
+        }
         settings.keep_last_good =
             self.keep_last_good.or(file.keep_last_good).unwrap_or(settings.keep_last_good);
         let limits = &mut settings.limits;
@@ -90,6 +98,14 @@ impl Arguments {
         }
         Ok((settings, self.log_format.or(file.log_format).unwrap_or_default()))
     }
+}
+
+/// `boto3`, `concurrent.futures`
+fn is_module_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        part.chars().all(|c| c.is_alphanumeric() || c == '_') && !part.starts_with(|c: char| c.is_numeric())
+    };
+    name.split('.').all(|part| !part.is_empty() && is_part(part))
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -27,7 +27,9 @@ use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
 use super::orphans;
-use crate::protocol::control::{CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, Report};
+use crate::protocol::control::{
+    CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
+};
 
 /// CPython initialises in well under a second; a cold disk may take longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -38,6 +40,8 @@ pub struct Python {
     /// The executable whose folder decides the virtual environment.
     pub executable: PathBuf,
     pub libpython: PathBuf,
+    /// Modules to import before anything is forked.
+    pub preload: Vec<String>,
     /// Major and minor.
     pub version: (u32, u32),
 }
@@ -110,7 +114,16 @@ struct Expected {
 
 impl Zygote {
     async fn start(python: &Python) -> Result<Self, ZygoteError> {
-        let first = Self::start_with(python, &[]).await?;
+        let mut first = Self::start_with(python, &python.preload, &[]).await?;
+        if first.1 > 1 && !python.preload.is_empty() {
+            tracing::warn!(
+                "one of the modules to preload ({}) starts a thread when it is imported, which a forked process \
+                 would not have; nothing is preloaded",
+                python.preload.join(", ")
+            );
+            first.0.stop();
+            first = Self::start_with(python, &[], &[]).await?;
+        }
         if first.1 <= 1 {
             return Ok(first.0);
         }
@@ -123,7 +136,7 @@ impl Zygote {
             first.1 - 1
         );
         first.0.stop();
-        let second = Self::start_with(python, &["-S".into()]).await?;
+        let second = Self::start_with(python, &[], &["-S".into()]).await?;
         match second.1 {
             0 | 1 => Ok(second.0),
             threads => Err(ZygoteError::Start {
@@ -136,7 +149,11 @@ impl Zygote {
     }
 
     /// The zygote and how many threads it has.
-    async fn start_with(python: &Python, options: &[OsString]) -> Result<(Self, usize), ZygoteError> {
+    async fn start_with(
+        python: &Python,
+        preload: &[String],
+        options: &[OsString],
+    ) -> Result<(Self, usize), ZygoteError> {
         let failed =
             |reason: String| ZygoteError::Start { python: python.executable.display().to_string(), reason };
         orphans::adopt();
@@ -156,6 +173,7 @@ impl Zygote {
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env(PRELOAD_VARIABLE, preload.join(","))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -180,7 +198,12 @@ impl Zygote {
                 let mut buffer = vec![0; 4096];
                 while let Ok(read @ 1..) = errors.read(&mut buffer).await {
                     let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                    tracing::debug!("zygote: {}", text.trim_end());
+                    for line in text.lines() {
+                        match line.strip_prefix("warning: ") {
+                            Some(warning) => tracing::warn!("{warning}"),
+                            None => tracing::debug!("zygote: {line}"),
+                        }
+                    }
                     let mut complaint = complaint.lock().unwrap();
                     if complaint.len() < 4096 {
                         complaint.push_str(&text);

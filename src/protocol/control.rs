@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The descriptor under which the zygote finds its end of the control socket.
 pub const CONTROL_FD: i32 = 3;
 
+/// Names the modules to import ahead, in the zygote's own environment.
+pub const PRELOAD_VARIABLE: &str = "HANDLERD_ZYGOTE_PRELOAD";
+
 /// A message never exceeds this: environment variables are limited to 4 KB by Lambda's rule, paths
 /// by the kernel. Both sides read into a buffer of this size.
 pub const MAX_MESSAGE: usize = 128 * 1024;

@@ -129,6 +129,9 @@ fn help_says_what_there_is() {
                                            [env: HANDLERD_PORT]
           --api-port <PORT>                Port of the Lambda API; 0 takes any free one [default: 3001]
                                            [env: HANDLERD_API_PORT]
+          --preload <MODULE,...>           Modules such as boto3 that every execution environment finds
+                                           imported already, so that it starts sooner [default: none]
+                                           [env: HANDLERD_PRELOAD]
           --keep-last-good[=<BOOL>]        Go on with the last version that worked when new code cannot
                                            be loaded [default: false] [env: HANDLERD_KEEP_LAST_GOOD]
           --log-format <FORMAT>            How log lines look [default: text] [env: HANDLERD_LOG_FORMAT]
@@ -748,7 +751,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 15, "{settings:?}");
+    assert_eq!(settings.len(), 16, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text

@@ -355,6 +355,46 @@ impl Drop for Project {
     }
 }
 
+/// What many functions import, and slowly, is imported once, before they are forked.
+#[tokio::test]
+async fn modules_imported_ahead() {
+    let place = tempfile::tempdir().unwrap();
+    let venv = std::fs::canonicalize(place.path()).unwrap().join("venv");
+    let packages = virtual_environment(&venv, "unused");
+    std::fs::write(packages.join("ahead.py"), "import os\nimported_in = os.getpid()\n").unwrap();
+    std::fs::write(packages.join("hidden.py"), "WORD = 'theirs'\n").unwrap();
+    let thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n";
+    std::fs::write(packages.join("threads.py"), thread).unwrap();
+    let handler = "
+import ahead, os
+
+def lambda_handler(event, context):
+    return [ahead.imported_in == os.getpid(), ahead.imported_in == os.getppid()]
+";
+    let server = |preload: &str| {
+        TestServerBuilder::new()
+            .handler("imports", handler)
+            .handler("shadows", "import hidden\nlambda_handler = lambda event, context: hidden.WORD\n")
+            .file("shadows/hidden.py", "WORD = 'mine'\n")
+            .argument("--python")
+            .argument(venv.to_str().unwrap())
+            .argument("--preload")
+            .argument(preload)
+    };
+    let ahead = server("ahead,hidden").start().await;
+    assert_eq!(ahead.get("/imports").await.json(), json!([false, true]));
+    // A module of the function's own goes before one that was imported ahead.
+    assert_eq!(ahead.get("/shadows").await.text(), "mine");
+    // What cannot be had is said, and the rest is there all the same.
+    let missing = server("no_such_module,ahead").start().await;
+    assert_eq!(missing.get("/imports").await.json(), json!([false, true]));
+    missing.wait_for_terminal("could not preload `no_such_module`: ModuleNotFoundError");
+    // A forked process has one thread: a module that starts others is no good for this.
+    let threads = server("ahead,threads").start().await;
+    assert_eq!(threads.get("/imports").await.json(), json!([true, false]));
+    threads.wait_for_terminal("one of the modules to preload (ahead, threads) starts a thread");
+}
+
 /// A `.pth` file may run code as soon as Python starts, and that may start a thread: a process that
 /// must not be forked then.
 #[tokio::test]
