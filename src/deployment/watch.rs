@@ -233,9 +233,11 @@ impl Thread {
         };
         let mut deployment = next.deployment;
         (self.judge)(&before, &mut deployment, &next.changes);
+        // What it held back is no change.
+        let changes = super::changes(&before, &deployment);
         self.deployments.deploy(deployment);
         self.deployments.mark_deployed(&noticed);
-        (self.listener)(&self.deployments.current(), &next.changes);
+        (self.listener)(&self.deployments.current(), &changes);
     }
 
     /// Watches every directory that belongs to a function. `true` if one was new.

@@ -22,6 +22,8 @@ use crate::protocol::frame::{Kind, Request};
 pub struct Environment {
     pub function: Arc<Function>,
     pub log_stream: String,
+    /// `python3.12`
+    runtime: Arc<str>,
     process: Process,
     line: Line,
     /// Held for its end, which comes after the process was killed.
@@ -62,6 +64,8 @@ pub struct Finished {
     pub duration: Duration,
     pub max_memory_mb: u32,
     pub output: Vec<u8>,
+    /// `python3.12`
+    pub runtime: Arc<str>,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -102,9 +106,10 @@ impl Environment {
             Some(folder) => format!("{}:{SYSTEM_PATH}", folder.display()),
             None => SYSTEM_PATH.to_owned(),
         };
+        let runtime: Arc<str> = format!("python{}.{}", python.version.0, python.version.1).into();
         let surroundings = Surroundings {
             account: &common.account,
-            runtime: &format!("python{}.{}", python.version.0, python.version.1),
+            runtime: &runtime,
             log_stream: &log_stream,
             temporary_folder: &temporary_folder.path.display().to_string(),
             path: &path,
@@ -126,6 +131,7 @@ impl Environment {
         let mut environment = Self {
             function,
             log_stream,
+            runtime,
             process,
             line,
             _temporary_folder: temporary_folder,
@@ -202,7 +208,14 @@ impl Environment {
             _ => self.max_memory_kib.div_ceil(1024),
         };
         let untouched = matches!(ended, Ended::Exited(_)) && frame.is_some() && self.line.is_untouched();
-        Finished { ended, untouched, duration, max_memory_mb, output: output.take() }
+        Finished {
+            ended,
+            untouched,
+            duration,
+            max_memory_mb,
+            output: output.take(),
+            runtime: self.runtime.clone(),
+        }
     }
 
     async fn exchange(

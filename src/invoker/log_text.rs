@@ -7,6 +7,8 @@ use crate::invocation::{Failure, Outcome, Usage};
 
 pub struct Invocation<'a> {
     pub function: &'a Function,
+    /// `python3.12`
+    pub runtime: &'a str,
     pub request_id: &'a str,
     pub began: SystemTime,
     pub outcome: &'a Outcome,
@@ -151,12 +153,7 @@ impl Invocation<'_> {
     }
 
     fn runtime(&self) -> String {
-        self.function
-            .configuration
-            .runtime
-            .clone()
-            .unwrap_or_else(|| "python3".to_owned())
-            .replace("python", "python:")
+        self.runtime.replace("python", "python:")
     }
 }
 
@@ -211,6 +208,7 @@ mod tests {
         };
         let invocation = Invocation {
             function: &function(),
+            runtime: "python3.12",
             request_id: "ID",
             began: SystemTime::UNIX_EPOCH,
             outcome,
@@ -226,7 +224,7 @@ mod tests {
     fn a_first_invocation() {
         let outcome = Outcome::Returned { payload: b"null".to_vec(), raw: false };
         insta::assert_snapshot!(log(&outcome, Some(b"importing"), b"hi\n", false).replace('\t', "<TAB>"), @r"
-        INIT_START Runtime Version: python:3
+        INIT_START Runtime Version: python:3.12
         importing
         START RequestId: ID Version: $LATEST
         hi

@@ -211,6 +211,7 @@ impl Invoker {
         let outcome = outcome::of(finished.ended, &invocation.request_id, function.configuration.timeout);
         let log = log_text::Invocation {
             function,
+            runtime: &finished.runtime,
             request_id: &invocation.request_id,
             began,
             outcome: &outcome,

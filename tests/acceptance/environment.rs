@@ -501,7 +501,7 @@ def lambda_handler(event, context):
     let server = TestServer::with_handler("talks", source).await;
     let (id, log) = log_of(&server, "talks", "{}").await;
     let lines: Vec<&str> = log.lines().collect();
-    assert!(lines[0].starts_with("INIT_START Runtime Version: python:3"), "{log}");
+    assert!(lines[0].starts_with("INIT_START Runtime Version: python:3."), "{log}");
     assert_eq!(
         lines[1..5],
         ["loading", &format!("START RequestId: {id} Version: $LATEST"), "printed", "to stderr"],

@@ -264,7 +264,7 @@ async fn the_tail_of_the_log_is_start_to_report() {
     let (answer, log) = tail(&server, "evaluate", "say('one', '둘')").await;
     let id = answer.header("x-amzn-requestid").unwrap();
     let lines: Vec<&str> = log.split('\n').collect();
-    assert!(lines[0].starts_with("INIT_START Runtime Version: python:3"), "{log}");
+    assert!(lines[0].starts_with("INIT_START Runtime Version: python:3."), "{log}");
     assert_eq!(
         lines[1..6],
         [

@@ -423,6 +423,7 @@ async fn the_last_version_that_worked_is_kept_if_wanted() {
     server.wait_for_terminal("edited goes on with the last version that worked");
     server.wait_for_terminal("Runtime.UserCodeSyntaxError");
     workshop.says(&answer_of(0)).await;
+    assert!(!server.terminal().contains("deployed edited"), "what was held back is not deployed");
     std::fs::write(&workshop.file, source(1)).unwrap();
     server.until("/edited", |answer| answer.text() == answer_of(1)).await;
     server.write("edited/function.yaml", "Timeout: never\n");
