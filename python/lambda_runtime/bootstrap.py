@@ -95,6 +95,7 @@ def _import(names: list[str]) -> None:
 def _freeze() -> None:
     """Frozen objects are not visited by later collections, which would write to, and so copy, every
     page that the environments share."""
+    loader.remember_ahead()
     gc.collect()
     gc.freeze()
 

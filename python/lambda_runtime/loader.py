@@ -142,6 +142,20 @@ def _placed(code: types.CodeType, path: str) -> types.CodeType:
     return code.replace(co_filename=path, co_consts=constants)
 
 
+# How many modules there were when this was found out, and the packages they belong to.
+_ahead: tuple[int, frozenset[str]] = (0, frozenset())
+
+
+def remember_ahead() -> None:
+    """Done in the zygote: going through all names after a fork would copy the pages they are on."""
+    global _ahead
+    _ahead = (len(sys.modules), _imported_ahead())
+
+
+def _imported_ahead() -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in sys.modules) - LOADED_BY_LAMBDA
+
+
 def forget_shadowed(roots: list[str]) -> None:
     """Drops modules imported ahead of the function that its own files would have come before.
 
@@ -151,7 +165,7 @@ def forget_shadowed(roots: list[str]) -> None:
     shadowing = set()
     for root in roots:
         shadowing |= _module_names(root)
-    ahead = {name.partition(".")[0] for name in sys.modules} - LOADED_BY_LAMBDA
+    ahead = _ahead[1] if _ahead[0] == len(sys.modules) else _imported_ahead()
     # What is built into the interpreter has no file, and comes before all files.
     shadowed = {name for name in ahead & shadowing if _file(sys.modules.get(name))}
     if not shadowed:
