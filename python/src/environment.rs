@@ -26,7 +26,8 @@ use crate::zygote::{os_error, set_process_name};
 const HIGH_DESCRIPTORS: i32 = 1000;
 const MAX_DESCRIPTORS: u64 = 1024;
 
-/// Runs the environment until the gateway closes its pipe or the handler ends the process.
+/// Runs the environment until somebody ends it: the gateway by killing it, the handler by its own
+/// doing.
 pub fn run(
     py: Python<'_>,
     fork: &Fork,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::bell::{Rung, bell};
+use super::bell::Rung;
 use super::line::{Expected, Line, Taken};
 use super::memory;
 use super::output::Output;
@@ -125,7 +125,7 @@ impl Environment {
                 common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
             ),
         };
-        let process = zygote.fork(&fork, &ends.descriptors().map_err(system)?).await?;
+        let process = zygote.fork(&fork, &ends.descriptors()).await?;
         // Only the environment holds them now: when it is gone, the pipes say so.
         drop(ends);
         let mut environment = Self {
@@ -226,7 +226,7 @@ impl Environment {
     ) -> (Ended, u32) {
         let expected = Expected { nonce: frame.map_or(0, |_| self.next_nonce), init: frame.is_none() };
         let mut unsent = frame.map_or(&[][..], |frame| self.line.leave(frame));
-        let Ok(bell) = bell() else { return (Ended::OutOfMemory, 0) };
+        let bell = self.line.bell;
         if frame.is_some() && unsent.is_empty() {
             // Most invocations are over in a moment. Until one has taken longer than that, nothing
             // but its answer is waited for.

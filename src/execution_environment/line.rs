@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::unix::pipe;
 
-use super::bell::{Mailbox, bell};
+use super::bell::{Bell, Mailbox, bell};
 use super::output::Output;
 use crate::protocol::control::FORK_DESCRIPTORS;
 use crate::protocol::frame::{Answer, Kind};
@@ -19,6 +19,7 @@ use crate::protocol::mailbox::{Found, Office, Place};
 const MAX_STALE_ANSWERS: u32 = 10_000;
 
 pub struct Line {
+    pub bell: &'static Bell,
     pub mailbox: Arc<Mailbox>,
     pub requests: pipe::Sender,
     pub answers: pipe::Receiver,
@@ -35,13 +36,14 @@ pub struct Line {
 /// The environment's ends.
 pub struct Ends {
     owned: [OwnedFd; 4],
+    bell: &'static Bell,
 }
 
 impl Ends {
-    pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; FORK_DESCRIPTORS]> {
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; FORK_DESCRIPTORS] {
         let [requests, answers, output, mailbox] = self.owned.each_ref().map(AsFd::as_fd);
-        let (page, event) = bell()?.pull.descriptors();
-        Ok([requests, answers, output, mailbox, page, event])
+        let (page, event) = self.bell.pull.descriptors();
+        [requests, answers, output, mailbox, page, event]
     }
 }
 
@@ -66,6 +68,7 @@ impl Line {
         let (answers_end, answers) = pipe::pipe()?;
         let (output_end, output) = pipe::pipe()?;
         let (office, mailbox_end) = Office::create()?;
+        let bell = bell()?;
         let owned = [
             requests_end.into_blocking_fd()?,
             answers_end.into_blocking_fd()?,
@@ -73,6 +76,7 @@ impl Line {
             mailbox_end,
         ];
         let line = Self {
+            bell,
             mailbox: Mailbox::new(office),
             requests,
             answers,
@@ -83,7 +87,7 @@ impl Line {
             stale_answers: 0,
             is_soiled: false,
         };
-        Ok((line, Ends { owned }))
+        Ok((line, Ends { owned, bell }))
     }
 
     /// Leaves a request. What is to be written into the pipe comes back.

@@ -76,7 +76,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
         check_host(&head)?;
-        let route = routes::find(self.invoker.deployments(), &head.method, head.uri.path()).await?;
+        let route = routes::find(self.invoker.deployments(), head.uri.path()).await?;
         line.function = Some(route.function.clone());
         let body = read_body(&head, body).await?;
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::error::GatewayError;
@@ -25,7 +24,7 @@ pub fn of_function(name: &str) -> [String; 2] {
 
 /// The route of this request. Paths of an HTTP API are matched decoded, and a slash at the end
 /// counts.
-pub async fn find(deployments: &Deployments, _method: &Method, path: &str) -> Result<Route, GatewayError> {
+pub async fn find(deployments: &Deployments, path: &str) -> Result<Route, GatewayError> {
     let (first, rest) = split(path);
     let name = decode(first);
     if !name.is_empty() && deployments.has(&name).await {

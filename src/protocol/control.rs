@@ -42,7 +42,7 @@ pub enum Report {
     Forked { ticket: u64, pid: i32 },
     /// The environment could not be made.
     Failed { ticket: u64, reason: String },
-    /// The environment and everything it had started are gone.
+    /// The environment has ended; what it had started is being ended.
     Exited { ticket: u64, exit: Exit },
 }
 
