@@ -48,8 +48,15 @@ pub fn sweep_after(zygote: u32) {
 
 /// Every zygote begins a session of its own; what this process starts otherwise stays in its own.
 fn is_adopted(pid: Pid) -> bool {
-    let (theirs, ours) = (rustix::process::getsid(Some(pid)), rustix::process::getsid(None));
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs != ours)
+    let (theirs, ours) = (session(pid.as_raw_pid()), session(0));
+    theirs >= 0 && theirs != ours
+}
+
+/// Not rustix's: in a container this process's session may have begun outside, where it has no
+/// number here. The kernel then says 0, which rustix takes for impossible.
+fn session(pid: i32) -> i32 {
+    // SAFETY: getsid only reads a number of the process table.
+    unsafe { libc::getsid(pid) }
 }
 
 fn children() -> Vec<Pid> {
