@@ -1,13 +1,15 @@
 //! The settled settings: what flags, environment and file came to. How they are said is `cli`'s.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder whose subfolders are functions.
     pub handlers: PathBuf,
+    /// Not beside a template, unless it was asked for.
+    pub serves_handlers: bool,
     pub state_dir: PathBuf,
     pub host: IpAddr,
     /// HTTP routes.
@@ -21,7 +23,58 @@ pub struct Settings {
     pub preload: Vec<String>,
     /// Serve the last version that loaded when a new one does not.
     pub keep_last_good: bool,
+    /// A SAM or CloudFormation template to serve.
+    pub template: Option<Template>,
+    pub access: Access,
+    pub tls: Option<Tls>,
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The folder of the project: where virtual environments and the like are looked for.
+    pub fn root(&self) -> &Path {
+        match &self.template {
+            Some(template) if !self.serves_handlers => match template.path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder,
+                _ => Path::new("."),
+            },
+            _ => &self.handlers,
+        }
+    }
+}
+
+/// A template, and what it is read with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    pub path: PathBuf,
+    /// `--parameter-overrides`, in the order given; a later one counts.
+    pub parameters: Vec<(String, String)>,
+    /// `--env-vars`: variables by function, as JSON.
+    pub env_vars: Option<PathBuf>,
+    /// The section of `samconfig.toml`.
+    pub config_env: String,
+}
+
+/// Who may pass the authorizers of routes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Access {
+    /// Claims that take the place of every authorizer's decision.
+    pub act_as: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Issuer -> key set, a URL or a file, for issuers that do not exist here.
+    pub jwks: Vec<(String, String)>,
+    /// Access key ids, secrets and whose they are, for AWS_IAM: in the form of `~/.aws/credentials`.
+    pub credentials: Option<PathBuf>,
+}
+
+/// HTTPS on the port of the HTTP routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// A certificate of its own making, kept in the state folder.
+    SelfSigned,
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
 }
 
 /// Whose functions these appear to be.

@@ -65,7 +65,7 @@ impl TraceId {
 /// What came of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handler returned; the payload is its result.
+    /// The handler returned; the payload is its result. What it has streamed is not repeated here.
     Returned { payload: Vec<u8>, raw: bool },
     /// It did not; the payload is Lambda's error object.
     Failed { payload: Vec<u8>, failure: Failure },
@@ -101,6 +101,8 @@ pub enum Failure {
     OutOfMemory,
     /// The result is longer than 6 MB.
     ResponseTooLarge,
+    /// It was streamed, and the process was killed at 200 MB.
+    StreamTooLong,
 }
 
 /// What it took, for the REPORT line.

@@ -9,16 +9,18 @@
 //! |---|---|---|
 //! | roof | [`cli`] | one file per subcommand; how errors, hints and tables look |
 //! | 5 | [`server`] | builds each floor once, listens, drains and stops from the top |
-//! | 4 | [`gateway`] | API Gateway: route, event, invoke, response |
+//! | 4 | [`gateway`] | API Gateway: address, route, authorize, integrate; WebSockets |
 //! | 4 | [`lambda_api`] | the Lambda API, one file per resource |
 //! | 3 | [`invoker`] | the one door to a function: resolve, acquire, invoke, record |
-//! | 2 | [`deployment`] | what is deployed now, as one immutable snapshot; watching for changes |
+//! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
-//! | 1 | [`http`] | listening and speaking HTTP |
+//! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
-//! | ground | [`function`] [`invocation`] [`config`] | the nouns, parsed once at the border |
+//! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
+//! | ground | [`function`] [`invocation`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`samples`] | an event of every source, as AWS sends it |
 //!
 //! Below all of it, in a process of its own: `python/`, all that runs inside CPython.
 //!
@@ -26,23 +28,30 @@
 //!
 //! ```text
 //! HTTP request
-//!   gateway::routes        path -> Route                        (404 ends here)
-//!   gateway::payload_v2    request, route -> event
+//!   gateway::address       host, path -> Api, Stage             (or a WebSocket API: gateway::web_socket)
+//!   gateway::routes        method, path -> Route                (404, or REST's 403, ends here)
+//!   gateway::cors          a preflight is answered here
+//!   gateway::authorize     throttle, authorizer, API key -> Caller        (401, 403, 429 end here)
+//!   gateway::payload       request, route, caller -> event
 //!   invoker.invoke         Invocation { event, request_id, ... }
 //!     deployments.resolve  name -> Function                     (waits while it is being saved)
 //!     environments.acquire Lease: warm, or cold start = init phase, or a place in line
 //!     lease.invoke         ---> python/ ---> handler(event, context)
 //!     Outcome              <--- result, or what went wrong      (log recorded, lease given back)
-//!   gateway::payload_v2    result -> response
-//! HTTP response
+//!   gateway::payload       result -> response                   (streams: gateway::streaming)
+//! HTTP response            (what went wrong on the way: gateway::error, byte for byte as AWS says it)
 //! ```
+//!
+//! Integrations that are no Lambda proxy (mapping templates, MOCK, other servers) take the way of
+//! `gateway::mapping` in the place of `payload`. A Lambda authorizer is a function like any other: it
+//! is asked through the same door.
 //!
 //! # What is deliberately absent
 //!
 //! - Python in the gateway process. Only `python/` knows Python, and it lives in processes that can
 //!   be killed; `pyo3` is a dependency of that crate alone.
 //! - A configuration language of our own: `function.yaml` holds the properties of a SAM
-//!   `AWS::Serverless::Function`.
+//!   `AWS::Serverless::Function`, and whole projects are described by the template that deploys them.
 //! - Errors for functions that fail: that is an [`invocation::Outcome`].
 
 pub mod cli;
@@ -62,6 +71,8 @@ pub mod interpreter;
 pub mod logs;
 pub mod protocol;
 
+pub mod api;
 pub mod config;
 pub mod function;
 pub mod invocation;
+pub mod samples;

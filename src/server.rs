@@ -8,17 +8,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Settings;
-use crate::deployment::{Changes, Deployed, Deployment, Deployments, Watcher};
+use crate::deployment::{Changes, Deployed, Deployment, Deployments, Sources, Watcher};
 use crate::execution_environment::{Common, Environments, Python, PythonFor};
-use crate::function::{Function, FunctionName};
-use crate::gateway::Gateway;
+use crate::function::Function;
+use crate::gateway::{self, Gateway};
+use crate::http::tls::Acceptor;
 use crate::interpreter::{Choice, Interpreters, Search};
 use crate::invoker::Invoker;
 use crate::lambda_api::LambdaApi;
 use crate::logs::Logs;
+
+/// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
+/// others when they are asked for.
+const TRIED_OUT: usize = 50;
+const TRIED_OUT_AT_ONCE: usize = 4;
 
 /// The floors below the listeners; enough for one invocation without a server.
 pub struct House {
@@ -31,14 +37,14 @@ impl House {
     /// Reads the handlers folder and prepares everything up to the invoker. `exclusive`: as the one
     /// gateway of this state folder.
     pub fn build(settings: &Settings, exclusive: bool) -> anyhow::Result<Self> {
-        check_folder(&settings.handlers)?;
+        check_folder(settings)?;
         let state_dir = std::path::absolute(&settings.state_dir)?;
         create_private(&state_dir)?;
         let lock = if exclusive { Some(lock(&state_dir)?) } else { None };
         remove_leftovers(&state_dir.join("tmp"));
 
-        let deployments = Deployments::read(&settings.handlers);
-        let search = Search::from_environment(settings.python.clone(), &settings.handlers);
+        let deployments = Deployments::read(sources(settings));
+        let search = Search::from_environment(settings.python.clone(), settings.root());
         let interpreters = Arc::new(Interpreters::new(search, Some(&state_dir.join("interpreters.json"))));
         let common = Common {
             account: settings.account.clone(),
@@ -66,8 +72,9 @@ impl House {
 }
 
 /// A folder that is not there has no functions; nearly always another one was meant.
-pub fn check_folder(handlers: &Path) -> anyhow::Result<()> {
-    if handlers.is_dir() {
+pub fn check_folder(settings: &Settings) -> anyhow::Result<()> {
+    let handlers = &settings.handlers;
+    if handlers.is_dir() || !settings.serves_handlers {
         return Ok(());
     }
     bail!(
@@ -75,6 +82,11 @@ pub fn check_folder(handlers: &Path) -> anyhow::Result<()> {
          `handlerd serve FOLDER`",
         handlers.display()
     )
+}
+
+/// What is to be deployed, and by whose measure.
+pub fn sources(settings: &Settings) -> Sources {
+    Sources::new(settings, gateway::mapping::check_integration)
 }
 
 /// Which Python a function runs on. What is remarkable about the choice is said once.
@@ -106,13 +118,16 @@ fn python(choice: Choice, preload: &[String]) -> Result<Python, String> {
 /// Where to find a running server.
 #[derive(Debug, Clone)]
 pub struct Addresses {
+    /// `http` or `https`, of the HTTP routes.
+    pub scheme: &'static str,
     pub http: SocketAddr,
     pub api: SocketAddr,
 }
 
 impl Addresses {
-    pub fn function_url(&self, name: &FunctionName) -> String {
-        format!("http://{}/{name}", self.http)
+    /// `https://127.0.0.1:3000`
+    pub fn routes_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.http)
     }
 }
 
@@ -124,16 +139,25 @@ pub async fn serve(
     changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     refuse_open_doors(settings.host)?;
+    if let Some(claims) = &settings.access.act_as {
+        let claims = serde_json::Value::Object(claims.clone());
+        tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
+    }
     let signals = Signals::listen()?;
     let http = bind(settings.host, settings.port, "--port").await?;
     let api = bind(settings.host, settings.api_port, "--api-port").await?;
-    let addresses = Addresses { http: http.local_addr()?, api: api.local_addr()? };
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let addresses = Addresses { scheme, http: http.local_addr()?, api: api.local_addr()? };
 
     let house = tokio::task::spawn_blocking({
         let settings = settings.clone();
         move || House::build(&settings, true)
     })
     .await??;
+    let tls = match &settings.tls {
+        Some(tls) => Some(Acceptor::new(tls, &std::path::absolute(&settings.state_dir)?)?),
+        None => None,
+    };
     let invoker = house.invoker.clone();
     let environments = invoker.environments().clone();
     // The interpreter starts while everything else does: the first request finds it ready.
@@ -167,25 +191,36 @@ pub async fn serve(
     };
 
     let stop = watch::Sender::new(false);
-    let gateway = Gateway::new(invoker.clone(), &api_id(&settings.handlers), addresses.http.port());
+    let gateway =
+        Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
     let lambda_api = LambdaApi::new(
         invoker.clone(),
         runtime_of(house.interpreters.clone()),
-        health(invoker.clone(), house.interpreters.clone()),
+        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned()),
     );
     let listeners = [
-        tokio::spawn(crate::http::serve(http, gateway.service(), stop.subscribe())),
-        tokio::spawn(crate::http::serve(api, lambda_api.service(addresses.api.port()), stop.subscribe())),
+        tokio::spawn(crate::http::serve(http, tls.clone(), gateway.clone().service(), stop.subscribe())),
+        tokio::spawn(crate::http::serve(
+            api,
+            None,
+            lambda_api.service(addresses.api.port()),
+            stop.subscribe(),
+        )),
     ];
     announce(&addresses, &invoker.deployments().current());
+    if let Some(tls) = &tls {
+        tracing::info!("{}", tls.description());
+    }
 
     signals.stop().await;
     tracing::info!("stopping: requests in flight may take {} s more", settings.limits.drain.as_secs());
     stop.send_replace(true);
+    gateway.close_connections();
     let drained = async {
         for listener in listeners {
             let _ = listener.await;
         }
+        gateway.connections_closed().await;
     };
     tokio::select! {
         result = tokio::time::timeout(settings.limits.drain, drained) => {
@@ -258,8 +293,8 @@ fn remove_leftovers(folder: &Path) {
 
 /// Starts the default interpreter before anybody asks, and says so if there is none.
 async fn prepare(interpreters: Arc<Interpreters>, environments: Environments, settings: Settings) {
-    let handlers = settings.handlers;
-    let choice = tokio::task::spawn_blocking(move || interpreters.choose(None, &handlers)).await;
+    let root = settings.root().to_owned();
+    let choice = tokio::task::spawn_blocking(move || interpreters.choose(None, &root)).await;
     let python = match choice {
         Ok(Ok(choice)) => python(choice, &settings.preload),
         Ok(Err(none)) => Err(none.to_string()),
@@ -314,10 +349,13 @@ fn after_deployment(
         let current = deployment.functions.get(name);
         invoker.environments().retire(name, current.and_then(|deployed| deployed.function()));
     }
-    for name in changes.changed.iter().chain(&changes.added) {
+    // A template's functions often share their code, and then all of them have changed.
+    let turns = Arc::new(Semaphore::new(TRIED_OUT_AT_ONCE));
+    for name in changes.changed.iter().chain(&changes.added).take(TRIED_OUT) {
         if let Some(Deployed::Ready(function)) = deployment.functions.get(name) {
-            let (invoker, function) = (invoker.clone(), function.clone());
+            let (invoker, function, turns) = (invoker.clone(), function.clone(), turns.clone());
             runtime.spawn(async move {
+                let _turn = turns.acquire().await;
                 if let Err(reason) = invoker.try_out(&function).await {
                     tracing::debug!("{reason}");
                 }
@@ -339,6 +377,7 @@ fn runtime_of(interpreters: Arc<Interpreters>) -> crate::lambda_api::RuntimeOf {
 fn health(
     invoker: Invoker,
     interpreters: Arc<Interpreters>,
+    root: std::path::PathBuf,
 ) -> Arc<dyn Fn() -> serde_json::Value + Send + Sync> {
     let started = Instant::now();
     Arc::new(move || {
@@ -357,7 +396,7 @@ fn health(
                 (name.to_string(), description)
             })
             .collect();
-        let python = match interpreters.choose(None, invoker.deployments().handlers()) {
+        let python = match interpreters.choose(None, &root) {
             Ok(choice) => serde_json::json!({
                 "version": choice.interpreter.version.to_string(),
                 "executable": choice.python,
@@ -376,15 +415,6 @@ fn health(
             "functions": functions,
         })
     })
-}
-
-/// Ten letters and digits, as API ids are; the same for the same folder.
-fn api_id(handlers: &Path) -> String {
-    use sha2::{Digest, Sha256};
-    let folder = std::path::absolute(handlers).unwrap_or_else(|_| handlers.to_owned());
-    let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    let alphabet = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    hash[..10].iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()
 }
 
 /// SIGINT and SIGTERM; heard from the moment this exists.

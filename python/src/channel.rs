@@ -9,15 +9,17 @@ use rustix::io::Errno;
 
 use crate::protocol::frame::{Answer, Kind, Request};
 use crate::protocol::mailbox::{Desk, Place};
+use crate::stream::Outlet;
 use crate::zygote::os_error;
 
 /// More than this is not kept for the next time.
 const KEPT: usize = 1024 * 1024;
 
 pub struct Channel {
-    desk: Desk,
+    /// These two live as long as the process: a handler may keep the outlet of a stream for ever.
+    desk: &'static Desk,
+    answers: &'static OwnedFd,
     requests: OwnedFd,
-    answers: OwnedFd,
     /// A request that came through the pipe.
     incoming: Vec<u8>,
     /// The answer, until it is sent.
@@ -28,14 +30,17 @@ pub struct Channel {
 
 impl Channel {
     pub fn new(desk: Desk, requests: OwnedFd, answers: OwnedFd) -> Self {
+        let (desk, answers) = (Box::leak(Box::new(desk)), Box::leak(Box::new(answers)));
         Self { desk, requests, answers, incoming: Vec::new(), outgoing: Vec::new(), waits: 0 }
     }
 
     /// Waits for a request; `serve` reads it and writes the answer's payload behind the room that
-    /// [`Answer::begin`] left. `false` when the gateway has gone.
+    /// [`Answer::begin`] left, or sends a stream by the outlet, if there is one. `false` when the gateway
+    /// has gone.
     pub fn serve(
         &mut self,
-        serve: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> PyResult<Kind>,
+        py: Python<'_>,
+        serve: impl FnOnce(&Request<'_>, Option<&Py<Outlet>>, &mut Vec<u8>) -> PyResult<Kind>,
     ) -> PyResult<bool> {
         self.desk.wait().map_err(os_error)?;
         let frame = match self.desk.take() {
@@ -50,8 +55,13 @@ impl Channel {
         self.outgoing.clear();
         Answer::begin(&mut self.outgoing);
         let nonce = request.nonce;
-        let kind = serve(&request, &mut self.outgoing)?;
-        let answer = self.finish(kind, nonce);
+        let outlet = match request.streams {
+            true => Some(Py::new(py, Outlet::new(self.desk, self.answers, nonce))?),
+            false => None,
+        };
+        let kind = serve(&request, outlet.as_ref(), &mut self.outgoing)?;
+        let in_stream = outlet.is_some_and(|outlet| outlet.get().has_begun());
+        let answer = self.finish(kind, nonce, in_stream);
         self.outgoing.shrink_to(KEPT);
         if self.incoming.capacity() > KEPT {
             self.incoming = Vec::new();
@@ -68,8 +78,12 @@ impl Channel {
         self.write()
     }
 
-    fn finish(&mut self, kind: Kind, nonce: u64) -> PyResult<()> {
+    /// The last word on a stream follows its pieces through the pipe.
+    fn finish(&mut self, kind: Kind, nonce: u64, in_stream: bool) -> PyResult<()> {
         self.fill_header(kind, nonce);
+        if in_stream {
+            return self.write();
+        }
         match self.desk.leave(&self.outgoing) {
             Place::Here => Ok(()),
             Place::Pipe => self.write(),
@@ -88,7 +102,7 @@ impl Channel {
     fn write(&self) -> PyResult<()> {
         let mut rest = &self.outgoing[..];
         while !rest.is_empty() {
-            match rustix::io::write(&self.answers, rest) {
+            match rustix::io::write(self.answers, rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(os_error(error)),

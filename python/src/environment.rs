@@ -19,6 +19,7 @@ use crate::payload;
 use crate::protocol::control::{FORK_DESCRIPTORS, Fork};
 use crate::protocol::frame::{Kind, MAX_RESULT, Request};
 use crate::protocol::mailbox::Desk;
+use crate::stream::Outlet;
 use crate::zygote::{os_error, set_process_name};
 
 /// The pipes to the gateway live up here, where a handler that closes "all" small descriptors does
@@ -54,14 +55,9 @@ pub fn run(
     let invoker = Invoker::new(py, &bootstrap, handler)?;
     channel.report(Kind::Ready, b"")?;
 
-    let process = rustix::process::getpid();
-    while channel.serve(|request, answer| {
-        let kind = invoker.invoke(py, request, answer)?;
-        if rustix::process::getpid() != process {
-            // The handler forked and both sides came back; only the original may answer.
-            // SAFETY: ends this process at once, without running anybody's clean-up twice.
-            unsafe { libc::_exit(0) };
-        }
+    while channel.serve(py, |request, outlet, answer| {
+        let kind = invoker.invoke(py, request, outlet, answer)?;
+        invoker.end_copies();
         Ok(kind)
     })? {}
     Ok(())
@@ -132,7 +128,9 @@ struct Invoker<'py> {
     context: Bound<'py, PyAny>,
     bootstrap: Bound<'py, PyAny>,
     faults: Bound<'py, PyAny>,
+    response: Bound<'py, PyAny>,
     ensure_ascii: bool,
+    process: Pid,
 }
 
 impl<'py> Invoker<'py> {
@@ -143,15 +141,23 @@ impl<'py> Invoker<'py> {
             context: py.import("lambda_runtime.context")?.getattr("LambdaContext")?,
             bootstrap: bootstrap.clone(),
             faults: py.import("lambda_runtime.faults")?.into_any(),
+            response: py.import("lambda_runtime.streaming")?.getattr("Response")?,
             ensure_ascii: bootstrap.getattr("ensure_ascii")?.call0()?.extract()?,
+            process: rustix::process::getpid(),
         })
     }
 
     /// Writes the answer's payload behind what `out` holds and says what it is. Whatever is
     /// not an `Exception` (SystemExit, KeyboardInterrupt, ...) ends the environment, as on Lambda.
-    fn invoke(&self, py: Python<'py>, request: &Request<'_>, out: &mut Vec<u8>) -> PyResult<Kind> {
+    fn invoke(
+        &self,
+        py: Python<'py>,
+        request: &Request<'_>,
+        outlet: Option<&Py<Outlet>>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<Kind> {
         let start = out.len();
-        match self.call(py, request, out) {
+        match self.call(py, request, outlet, out) {
             Ok(_) if out.len() - start > MAX_RESULT => {
                 out.truncate(start);
                 out.shrink_to(64 * 1024);
@@ -174,7 +180,13 @@ impl<'py> Invoker<'py> {
         }
     }
 
-    fn call(&self, py: Python<'py>, request: &Request<'_>, out: &mut Vec<u8>) -> PyResult<Kind> {
+    fn call(
+        &self,
+        py: Python<'py>,
+        request: &Request<'_>,
+        outlet: Option<&Py<Outlet>>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<Kind> {
         self.begin.call1((request.request_id, request.trace_id))?;
         let context = self.context.call1((
             request.request_id,
@@ -186,7 +198,13 @@ impl<'py> Invoker<'py> {
         ))?;
         let event = payload::loads(py, request.event)
             .map_err(|error| self.explained(py, "unmarshal_fault", error))?;
-        let result = self.handler.call1((event, context))?;
+        let result = match outlet {
+            None => self.handler.call1((event, context))?,
+            Some(outlet) => match self.stream(py, event, context, outlet)? {
+                Some(result) => result,
+                None => return Ok(Kind::End),
+            },
+        };
         if let Ok(bytes) = result.cast::<PyBytes>() {
             out.extend_from_slice(bytes.as_bytes());
             return Ok(Kind::Raw);
@@ -194,6 +212,39 @@ impl<'py> Invoker<'py> {
         payload::dumps(py, &result, self.ensure_ascii, out)
             .map_err(|error| self.explained(py, "marshal_fault", error))?;
         Ok(Kind::Json)
+    }
+
+    /// The handler's result, for a caller who takes a stream. `None`: it has been sent as one.
+    fn stream(
+        &self,
+        py: Python<'py>,
+        event: Bound<'py, PyAny>,
+        context: Bound<'py, PyAny>,
+        outlet: &Py<Outlet>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let response = self.response.call1((outlet,))?;
+        context.setattr("stream_response", response.getattr("open")?)?;
+        let result = self.handler.call1((event, context)).and_then(|result| {
+            self.end_copies();
+            let is_sent = response.call_method1("send", (&result,))?.is_truthy()?;
+            Ok(match is_sent {
+                false => Some(result),
+                true if outlet.get().has_begun() => None,
+                // Whoever asked had gone before the first byte.
+                true => Some(py.None().into_bound(py)),
+            })
+        });
+        // Threads that the handler has left behind have nothing more to say.
+        response.call_method0("close")?;
+        result
+    }
+
+    /// The handler may have forked, and both sides come back; only the original may answer.
+    fn end_copies(&self) {
+        if rustix::process::getpid() != self.process {
+            // SAFETY: ends this process at once, without running anybody's clean-up twice.
+            unsafe { libc::_exit(0) };
+        }
     }
 
     /// A fault with Lambda's own name for what went wrong on the way in or out.

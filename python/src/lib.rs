@@ -3,6 +3,7 @@
 //! - `zygote`: the process that environments are forked from.
 //! - `environment`: one environment: process set-up, init phase, invoke by invoke.
 //! - `channel`: the mailbox and the pipes to the gateway.
+//! - `stream`: what a streamed response leaves by, while the handler runs.
 //! - `payload`: payload bytes <-> Python values, as Lambda's own runtime converts them.
 //! - `trace_id`: the one variable that changes with every invocation.
 //! - `../lambda_runtime/`: what must be Python: loading the handler, context, faults, logging.
@@ -16,6 +17,7 @@ mod payload;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)] // each side uses its half
 mod protocol;
+mod stream;
 mod trace_id;
 mod zygote;
 
@@ -58,8 +60,8 @@ macro_rules! runtime_files {
 }
 
 /// In an order in which each imports only what comes before.
-const RUNTIME_FILES: [(&str, &str); 6] =
-    runtime_files!["slow_json", "faults", "loader", "log_setup", "context", "bootstrap"];
+const RUNTIME_FILES: [(&str, &str); 7] =
+    runtime_files!["slow_json", "faults", "loader", "log_setup", "context", "streaming", "bootstrap"];
 
 /// The module `lambda_runtime.bootstrap`; the first call loads the package out of this library.
 fn bootstrap(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::options::{Common, Place};
 use super::output::{self, LogStyle};
+use super::template_report;
 use crate::deployment::{Deployed, Severity};
 use crate::server::{self, House};
 
@@ -47,6 +48,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         house.invoker.finish().await;
         let mut problems = String::new();
+        if !deployment.findings.is_empty() {
+            let report = template_report::text(&deployment.findings, &deployment.problems);
+            let summary = template_report::summary(&deployment.findings);
+            problems.push_str(&format!("the template has {summary}{report}\n"));
+        }
         for problem in &deployment.problems {
             let label = match problem.severity {
                 Severity::Error => "error: ",

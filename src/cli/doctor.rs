@@ -4,15 +4,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::{Common, Place, Python, State};
+use super::options::{Common, Place, Python, State, TemplateOptions};
 use super::output;
 use crate::deployment::{Deployed, Deployments};
 use crate::interpreter::{self, Interpreters, Search, VirtualEnvironment};
+use crate::server;
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    template: TemplateOptions,
     #[command(flatten)]
     state: State,
     #[command(flatten)]
@@ -20,13 +23,17 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common =
-        Common { state: arguments.state.clone(), python: arguments.python.clone(), ..Common::default() };
+    let common = Common {
+        template: arguments.template.clone(),
+        state: arguments.state.clone(),
+        python: arguments.python.clone(),
+        ..Common::default()
+    };
     let (settings, _) = arguments.place.settle(&common)?;
     let cache = settings.state_dir.join("interpreters.json");
-    let search = Search::from_environment(settings.python.clone(), &settings.handlers);
+    let search = Search::from_environment(settings.python.clone(), settings.root());
     let interpreters = Interpreters::discover(search, Some(&cache));
-    let environments = virtual_environments(&interpreters, &settings.handlers);
+    let environments = virtual_environments(&interpreters, settings.root());
     let report = interpreter::report(&interpreters, &environments);
 
     let mut text = String::from("Pythons\n");
@@ -59,7 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
     text.push_str("\nFunctions\n");
     let mut rows = Vec::new();
-    for (name, deployed) in &Deployments::read(&settings.handlers).current().functions {
+    for (name, deployed) in &Deployments::read(server::sources(&settings)).current().functions {
         let Deployed::Ready(function) = deployed else {
             rows.push(vec![
                 name.to_string(),

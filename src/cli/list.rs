@@ -5,24 +5,24 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::options::{Common, Place};
+use super::options::{Common, Place, TemplateOptions};
 use super::output;
-use crate::deployment::{Deployed, Deployments};
-use crate::server;
+use crate::deployment::Deployed;
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    template: TemplateOptions,
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle(&Common::default())?;
-    server::check_folder(&settings.handlers)?;
-    let deployment = Deployments::read(&settings.handlers).current();
+    let (settings, _) = arguments.place.settle(&Common::from(arguments.template.clone()))?;
+    let deployment = super::deployment(&settings)?;
     if arguments.json {
         let functions: Vec<_> = deployment
             .functions
@@ -47,8 +47,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if deployment.functions.is_empty() {
-        eprintln!("there are no functions in {} yet", settings.handlers.display());
-        eprintln!("hint: `handlerd new hello` makes one");
+        match settings.template.as_ref().filter(|_| !settings.serves_handlers) {
+            Some(template) => eprintln!("{} declares no functions", template.path.display()),
+            None => {
+                eprintln!("there are no functions in {} yet", settings.handlers.display());
+                eprintln!("hint: `handlerd new hello` makes one");
+            }
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows =

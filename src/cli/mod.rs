@@ -3,6 +3,8 @@
 
 mod check;
 mod doctor;
+mod event;
+mod export;
 mod invoke;
 mod list;
 mod logs;
@@ -11,27 +13,36 @@ mod options;
 mod output;
 mod routes;
 mod serve;
+mod template_report;
+mod urls;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::Settings;
+use crate::deployment::{Deployment, Deployments, Severity};
 use crate::execution_environment;
+use crate::server;
 
 /// Runs AWS Lambda handlers written in Python behind an API Gateway, on your own machine.
 ///
-/// A folder `handlers/NAME/` with a `lambda_function.py` is a function; it answers on
-/// http://127.0.0.1:3000/NAME and to `aws lambda invoke --endpoint-url http://127.0.0.1:3001`.
-/// Saving a file deploys it.
+/// A SAM or CloudFormation template (`template.yaml`) is served as it is: its functions, APIs and
+/// authorizers. Without one, a folder `handlers/NAME/` with a `lambda_function.py` is a function that
+/// answers on http://127.0.0.1:3000/NAME. Both answer to
+/// `aws lambda invoke --endpoint-url http://127.0.0.1:3001`. Saving a file deploys it.
 #[derive(Parser)]
 #[command(name = "handlerd", version, override_usage = "handlerd [COMMAND] [OPTIONS]")]
 #[command(after_help = "Examples:
-  handlerd                                  serve ./handlers
+  handlerd                                  serve ./template.yaml, or else ./handlers
   handlerd new hello                        make handlers/hello/ with a first handler in it
   handlerd invoke hello --event '{\"a\": 1}'  run it once, without a server
   handlerd logs hello --follow              see what it prints
+  handlerd event sqs > event.json           a sample event, to edit and to pass to `invoke`
+  handlerd export --output template.yaml    make a SAM template of ./handlers
 
 Without a command, handlerd serves: `handlerd --port 4000` is `handlerd serve --port 4000`. Every
 option can also be given as HANDLERD_NAME in the environment, or in handlerd.toml beside the
@@ -43,8 +54,8 @@ struct Program {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the functions of a folder; what happens without a command
-    Serve(serve::Arguments),
+    /// Serve a template, or the functions of a folder; what happens without a command
+    Serve(Box<serve::Arguments>),
     /// Make a new function from a small example
     New(new::Arguments),
     /// Run a function once, without a server, and print its result
@@ -53,9 +64,13 @@ enum Command {
     List(list::Arguments),
     /// List the routes and the functions behind them
     Routes(routes::Arguments),
+    /// Print a sample event of any source
+    Event(event::Arguments),
+    /// Write a SAM template of what is served
+    Export(export::Arguments),
     /// Show what functions have logged
     Logs(logs::Arguments),
-    /// Check every function: its configuration, and whether it can be loaded
+    /// Check the template and every function: its configuration, and whether it can be loaded
     Check(check::Arguments),
     /// Show the Pythons found on this machine and what is wrong with them
     Doctor(doctor::Arguments),
@@ -78,11 +93,13 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let program = program.mut_subcommands(|command| command.mut_args(|option| option.hide_env_values(true)));
     let matches = program.get_matches_from(arguments);
     match Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Invoke(arguments) => invoke::run(arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
+        Command::Event(arguments) => event::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -91,6 +108,18 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 
 fn program() -> clap::Command {
     Program::command()
+}
+
+/// What is deployed, for commands that only look. A template that cannot be read is their end.
+fn deployment(settings: &Settings) -> anyhow::Result<Arc<Deployment>> {
+    server::check_folder(settings)?;
+    let deployment = Deployments::read(server::sources(settings)).current();
+    if deployment.template_failed {
+        let errors = deployment.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let errors: Vec<String> = errors.map(ToString::to_string).collect();
+        anyhow::bail!("{}", errors.join("\nerror: "));
+    }
+    Ok(deployment)
 }
 
 /// Puts in the command that may be left out. (Were its options the program's own, a variable that

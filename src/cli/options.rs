@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config::{Account, Limits, Settings};
+use crate::config::{Access, Account, Limits, Settings, Template};
 
 /// Where the functions are.
 #[derive(Args, Clone, Default)]
@@ -44,9 +44,29 @@ pub struct Python {
     pub python: Option<PathBuf>,
 }
 
+/// What is read beside, or in place of, the handlers folder.
+#[derive(Args, Clone, Default)]
+pub struct TemplateOptions {
+    /// SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+    /// FOLDER is named]
+    #[arg(long, short, value_name = "FILE", env = "HANDLERD_TEMPLATE")]
+    pub template: Option<PathBuf>,
+    /// Values for the template's parameters, also in SAM's forms [default: those of samconfig.toml]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., env = "HANDLERD_PARAMETER_OVERRIDES")]
+    pub parameter_overrides: Option<Vec<String>>,
+    /// Environment variables by function, a file in SAM's format [default: none]
+    #[arg(long, short = 'n', value_name = "FILE", env = "HANDLERD_ENV_VARS")]
+    pub env_vars: Option<PathBuf>,
+    /// Section of samconfig.toml to read [default: default]
+    #[arg(long, value_name = "NAME", env = "HANDLERD_CONFIG_ENV")]
+    pub config_env: Option<String>,
+}
+
 /// For commands that run functions.
 #[derive(Args, Clone, Default)]
 pub struct Common {
+    #[command(flatten)]
+    pub template: TemplateOptions,
     #[command(flatten)]
     pub state: State,
     #[command(flatten)]
@@ -57,6 +77,12 @@ pub struct Common {
     /// Account in ARNs [default: 123456789012]
     #[arg(long, value_name = "ID", env = "HANDLERD_ACCOUNT_ID")]
     pub account_id: Option<String>,
+}
+
+impl From<TemplateOptions> for Common {
+    fn from(template: TemplateOptions) -> Self {
+        Self { template, ..Self::default() }
+    }
 }
 
 impl From<State> for Common {
@@ -70,6 +96,13 @@ impl From<State> for Common {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct File {
     pub handlers: Option<PathBuf>,
+    pub template: Option<PathBuf>,
+    pub parameter_overrides: Option<Vec<String>>,
+    pub env_vars: Option<PathBuf>,
+    pub config_env: Option<String>,
+    pub act_as: Option<String>,
+    pub jwks: Option<Vec<String>>,
+    pub credentials: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
     pub python: Option<PathBuf>,
     pub region: Option<String>,
@@ -77,6 +110,9 @@ pub struct File {
     pub host: Option<IpAddr>,
     pub port: Option<u16>,
     pub api_port: Option<u16>,
+    pub tls: Option<bool>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub preload: Option<Vec<String>>,
     pub keep_last_good: Option<bool>,
     pub log_format: Option<super::output::LogStyle>,
@@ -106,14 +142,28 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
     let beside = folder.map_or(Path::new("."), parent);
     let mut file = read_file(&beside.join(FILE_NAME))?;
     // Paths in the file are meant from where the file is.
-    for path in [&mut file.handlers, &mut file.state_dir].into_iter().flatten() {
+    for path in [
+        &mut file.handlers,
+        &mut file.state_dir,
+        &mut file.template,
+        &mut file.env_vars,
+        &mut file.credentials,
+        &mut file.tls_cert,
+        &mut file.tls_key,
+    ]
+    .into_iter()
+    .flatten()
+    {
         *path = beside.join(&*path);
     }
     // A Python may also be a version or a name.
     if let Some(python) = file.python.as_mut().filter(|python| beside.join(python).exists()) {
         *python = beside.join(&*python);
     }
-    let handlers = folder.map(Path::to_owned).or(file.handlers.take()).unwrap_or_else(|| "handlers".into());
+    let named = folder.map(Path::to_owned).or(file.handlers.take());
+    let template = template(&common.template, &mut file, named.is_some())?;
+    let serves_handlers = named.is_some() || template.is_none();
+    let handlers = named.unwrap_or_else(|| "handlers".into());
     let state_dir = common.state.state_dir.clone().or(file.state_dir.take());
     let region = common.region.clone().or(file.region.take()).unwrap_or_else(|| "us-east-1".to_owned());
     let account =
@@ -125,8 +175,13 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         bail!("`{region}` is no region: it should look like us-east-1");
     }
     let settings = Settings {
-        state_dir: state_dir.unwrap_or_else(|| parent(&handlers).join(".handlerd")),
+        state_dir: state_dir.unwrap_or_else(|| {
+            let beside =
+                template.as_ref().filter(|_| !serves_handlers).map_or(&*handlers, |known| &*known.path);
+            beside_builds(parent(beside)).join(".handlerd")
+        }),
         handlers,
+        serves_handlers,
         host: IpAddr::from([127, 0, 0, 1]),
         port: 3000,
         api_port: 3001,
@@ -134,9 +189,58 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         python: common.python.python.clone().or(file.python.take()),
         preload: Vec::new(),
         keep_last_good: false,
+        template,
+        access: Access::default(),
+        tls: None,
         limits: Limits::default(),
     };
     Ok((settings, file))
+}
+
+/// Where SAM looks for a template.
+const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];
+
+fn template(
+    given: &TemplateOptions,
+    file: &mut File,
+    folder_is_named: bool,
+) -> anyhow::Result<Option<Template>> {
+    let named = given.template.clone().or(file.template.take());
+    let found = || {
+        let template = TEMPLATES.iter().map(PathBuf::from).find(|path| path.is_file());
+        template.filter(|_| !folder_is_named)
+    };
+    let overrides = given.parameter_overrides.clone().or(file.parameter_overrides.take());
+    let parameters = crate::deployment::parse_overrides(&overrides.unwrap_or_default())
+        .map_err(|error| anyhow::anyhow!("{error} (`--parameter-overrides`)"))?;
+    let env_vars = given.env_vars.clone().or(file.env_vars.take());
+    let config_env = given.config_env.clone().or(file.config_env.take());
+    match named.clone().or_else(found) {
+        Some(path) if !path.is_file() => bail!(
+            "there is no template {}\nhint: `--template` names a SAM or CloudFormation template",
+            path.display()
+        ),
+        Some(_) if env_vars.as_ref().is_some_and(|file| !file.is_file()) => {
+            bail!("there is no file {} (`--env-vars`)", env_vars.unwrap_or_default().display())
+        }
+        Some(path) => Ok(Some(Template {
+            path,
+            parameters,
+            env_vars,
+            config_env: config_env.unwrap_or_else(|| "default".to_owned()),
+        })),
+        None if env_vars.is_some() || config_env.is_some() || !parameters.is_empty() => bail!(
+            "`--parameter-overrides`, `--env-vars` and `--config-env` are for a template, and none is served\n\
+             hint: name one with `--template`"
+        ),
+        None => Ok(None),
+    }
+}
+
+/// `sam build` empties the folder that it builds into: what is kept stands beside it.
+fn beside_builds(folder: &Path) -> &Path {
+    let build = folder.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == ".aws-sam"));
+    build.map_or(folder, parent)
 }
 
 /// The folder that a folder is in, also for a bare name.

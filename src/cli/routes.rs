@@ -1,36 +1,26 @@
-//! `handlerd routes`: method and path, and the function behind it.
+//! `handlerd routes`: method and path, and what is behind them.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::{Common, Place};
-use super::output;
-use crate::deployment::Deployments;
-use crate::gateway;
-use crate::server;
+use super::options::{Common, Place, TemplateOptions};
+use super::{output, urls};
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    template: TemplateOptions,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, _) = arguments.place.settle(&Common::default())?;
-    server::check_folder(&settings.handlers)?;
-    let deployment = Deployments::read(&settings.handlers).current();
-    let mut rows = vec![["METHOD", "PATH", "API", "FUNCTION"].map(str::to_owned).to_vec()];
-    for name in deployment.functions.keys() {
-        for key in gateway::of_function(name.as_str()) {
-            let (method, path) = key.split_once(' ').unwrap_or(("ANY", &key));
-            rows.push(vec![
-                method.to_owned(),
-                path.to_owned(),
-                "HTTP API, payload 2.0".to_owned(),
-                name.to_string(),
-            ]);
-        }
+    let (settings, _) = arguments.place.settle(&Common::from(arguments.template.clone()))?;
+    let deployment = super::deployment(&settings)?;
+    let mut rows = vec![["METHOD", "PATH", "API", "FUNCTION", "AUTHORIZER"].map(str::to_owned).to_vec()];
+    for api in &deployment.apis {
+        rows.extend(api.routes.iter().map(|route| urls::row(api, route)));
     }
     output::print(&output::table(&rows));
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,16 @@
 //! `handlerd serve`: the list of what starts is `server::serve`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::options::{self, Common, Place};
 use super::output::{self, LogStyle};
-use crate::config::Settings;
-use crate::deployment::{Changes, Deployed, Deployment, Severity};
+use super::{template_report, urls};
+use crate::config::{Access, Settings, Tls};
+use crate::deployment::{Changes, Deployed, Deployment, Finding, Problem, Severity};
 use crate::server::{self, Addresses};
 
 #[derive(Args)]
@@ -26,6 +28,17 @@ pub struct Arguments {
     /// Port of the Lambda API; 0 takes any free one [default: 3001]
     #[arg(long, value_name = "PORT", env = "HANDLERD_API_PORT")]
     api_port: Option<u16>,
+    /// HTTPS in place of HTTP, with a certificate of its own making [default: false]
+    #[arg(long, value_name = "BOOL", env = "HANDLERD_TLS")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    tls: Option<bool>,
+    /// HTTPS with the certificate in this PEM file [default: none]
+    #[arg(long, value_name = "FILE", env = "HANDLERD_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate, a PEM file [default: none]
+    #[arg(long, value_name = "FILE", env = "HANDLERD_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// Modules such as boto3 that every execution environment finds imported already, so that it
     /// starts sooner [default: none]
     #[arg(long, value_name = "MODULE,...", value_delimiter = ',', env = "HANDLERD_PRELOAD")]
@@ -35,6 +48,18 @@ pub struct Arguments {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     keep_last_good: Option<bool>,
+    /// Claims of a user, as JSON: routes that ask for an authorizer let everybody pass as that
+    /// user; for development only [default: none]
+    #[arg(long, value_name = "JSON|FILE", env = "HANDLERD_ACT_AS")]
+    act_as: Option<String>,
+    /// Keys of a JWT issuer that does not exist here, or cannot be reached [default: those that the
+    /// issuer publishes]
+    #[arg(long, value_name = "ISSUER=URL|FILE", num_args = 1.., env = "HANDLERD_JWKS")]
+    jwks: Option<Vec<String>>,
+    /// Access keys that AWS_IAM accepts, in the form of ~/.aws/credentials [default: those in the
+    /// environment of handlerd]
+    #[arg(long, value_name = "FILE", env = "HANDLERD_CREDENTIALS")]
+    credentials: Option<PathBuf>,
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "HANDLERD_LOG_FORMAT")]
     log_format: Option<LogStyle>,
@@ -71,12 +96,25 @@ impl Arguments {
         settings.host = self.host.or(file.host).unwrap_or(settings.host);
         settings.port = self.port.or(file.port).unwrap_or(settings.port);
         settings.api_port = self.api_port.or(file.api_port).unwrap_or(settings.api_port);
+        settings.tls = tls(
+            self.tls.or(file.tls),
+            self.tls_cert.clone().or(file.tls_cert),
+            self.tls_key.clone().or(file.tls_key),
+        )?;
         settings.preload = self.preload.clone().or(file.preload).unwrap_or_default();
         if let Some(name) = settings.preload.iter().find(|name| !is_module_name(name)) {
             anyhow::bail!("`{name}` is no name of a Python module (`--preload`)");
         }
         settings.keep_last_good =
             self.keep_last_good.or(file.keep_last_good).unwrap_or(settings.keep_last_good);
+        settings.access = Access {
+            act_as: self.act_as.clone().or(file.act_as).map(|given| act_as(&given)).transpose()?,
+            jwks: key_sets(self.jwks.clone().or(file.jwks).unwrap_or_default())?,
+            credentials: self.credentials.clone().or(file.credentials),
+        };
+        if let Some(missing) = settings.access.credentials.as_ref().filter(|path| !path.is_file()) {
+            anyhow::bail!("there is no file {} (`--credentials`)", missing.display());
+        }
         let limits = &mut settings.limits;
         limits.concurrency = self.concurrency.or(file.concurrency).unwrap_or(limits.concurrency);
         anyhow::ensure!(limits.concurrency > 0, "`--concurrency` must be at least 1");
@@ -100,6 +138,43 @@ impl Arguments {
     }
 }
 
+/// A JSON object, or the file that holds one.
+fn act_as(given: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    let text = match given.trim_start().starts_with('{') {
+        true => given.to_owned(),
+        false => std::fs::read_to_string(given)
+            .map_err(|error| anyhow::anyhow!("could not read {given}: {error} (`--act-as`)"))?,
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        anyhow::anyhow!(
+            "`--act-as` needs a JSON object of claims: {error}\nhint: for example \
+             `--act-as '{{\"sub\": \"kim\", \"scope\": \"read\"}}'`"
+        )
+    })
+}
+
+fn key_sets(given: Vec<String>) -> anyhow::Result<Vec<(String, String)>> {
+    // An issuer has no `=` in it; a key set's URL may.
+    let split = |text: &str| text.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let settled = |text: String| {
+        split(&text)
+            .filter(|(issuer, place)| !issuer.is_empty() && !place.is_empty())
+            .ok_or_else(|| anyhow::anyhow!("`{text}` is not ISSUER=URL or ISSUER=FILE (`--jwks`)"))
+    };
+    given.into_iter().map(settled).collect()
+}
+
+/// Files ask for HTTPS by being named; `--tls=false` is for those that stand in `handlerd.toml`.
+fn tls(wanted: Option<bool>, cert: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Option<Tls>> {
+    match (wanted, cert, key) {
+        (Some(false), ..) | (None, None, None) => Ok(None),
+        (_, Some(certificate), Some(key)) => Ok(Some(Tls::Files { certificate, key })),
+        (Some(true), None, None) => Ok(Some(Tls::SelfSigned)),
+        (_, Some(_), None) => anyhow::bail!("`--tls-cert` needs `--tls-key` beside it"),
+        (_, None, Some(_)) => anyhow::bail!("`--tls-key` needs `--tls-cert` beside it"),
+    }
+}
+
 /// `boto3`, `concurrent.futures`
 fn is_module_name(name: &str) -> bool {
     let is_part = |part: &str| {
@@ -120,26 +195,33 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// URLs on stdout, one per line, when everything answers.
 fn announce(addresses: &Addresses, deployment: &Deployment) {
     let mut lines = vec![
-        vec![format!("http://{}", addresses.http), "HTTP routes".to_owned()],
+        vec![addresses.routes_url(), "HTTP routes".to_owned()],
         vec![format!("http://{}", addresses.api), "Lambda API".to_owned()],
     ];
-    for (name, deployed) in &deployment.functions {
-        if deployed.function().is_some() {
-            lines.push(vec![addresses.function_url(name), format!("function {name}")]);
-        }
-    }
+    lines.extend(urls::lines(addresses, deployment));
     output::print(&output::table(&lines));
-    report_problems(deployment, |_| true);
-    if deployment.functions.is_empty() {
+    report_template(
+        &format!("the template has {}", template_report::summary(&deployment.findings)),
+        &deployment.findings,
+        deployment,
+    );
+    report_problems(&deployment.problems);
+    let has_template = deployment.template_failed || !deployment.findings.is_empty();
+    if deployment.functions.is_empty() && !has_template {
         tracing::warn!("there are no functions yet\nhint: `handlerd new hello` makes one");
     }
 }
 
 fn announce_changes(addresses: &Addresses, deployment: &Deployment, changes: &Changes) {
+    let all = if changes.added.is_empty() { Vec::new() } else { urls::lines(addresses, deployment) };
     for name in &changes.added {
         if deployment.functions.get(name).and_then(Deployed::function).is_some() {
-            output::print(&format!("{}  function {name}\n", addresses.function_url(name)));
-            tracing::info!("deployed {name}: {}", addresses.function_url(name));
+            let function = format!("function {name}");
+            let own = |line: &&Vec<String>| line[1].split(", ").any(|part| part == function);
+            let lines: Vec<Vec<String>> = all.iter().filter(own).cloned().collect();
+            output::print(&output::table(&lines));
+            let urls: Vec<&str> = lines.iter().map(|line| line[0].as_str()).collect();
+            tracing::info!("deployed {name}: {}", urls.join(" "));
         }
     }
     for name in &changes.changed {
@@ -159,11 +241,24 @@ fn announce_changes(addresses: &Addresses, deployment: &Deployment, changes: &Ch
             .chain(&changes.changed)
             .any(|name| path.components().any(|component| component.as_os_str() == name.as_str()))
     };
-    report_problems(deployment, touched);
+    if changes.template {
+        tracing::info!("deployed the template anew: `handlerd routes` lists what is served");
+        report_template("new or changed in the template, by line:", &changes.findings, deployment);
+    }
+    let is_told = |problem: &&Problem| touched(&problem.path) || changes.problems.contains(problem);
+    report_problems(&deployment.problems.iter().filter(is_told).cloned().collect::<Vec<_>>());
 }
 
-fn report_problems(deployment: &Deployment, concerns: impl Fn(&std::path::Path) -> bool) {
-    for problem in deployment.problems.iter().filter(|problem| concerns(&problem.path)) {
+/// What became of the template's resources.
+fn report_template(title: &str, findings: &[Finding], deployment: &Deployment) {
+    if !findings.is_empty() {
+        let report = template_report::text(findings, &deployment.problems);
+        tracing::info!("{title}{report}");
+    }
+}
+
+fn report_problems(problems: &[Problem]) {
+    for problem in problems {
         match problem.severity {
             Severity::Error => tracing::error!("{problem}"),
             Severity::Warning => tracing::warn!("{problem}"),

@@ -1,7 +1,8 @@
-//! A folder on disk -> a function, or what is wrong with it.
+//! What is on disk -> a deployment, and what is wrong with it.
 //!
-//! A function is a folder of `handlers/` that holds `lambda_function.py` or `function.yaml`. Its
-//! code is everything in the folder but caches, virtual environments and what version control keeps.
+//! A function is a folder of `handlers/` that holds `lambda_function.py` or `function.yaml`, or
+//! what a template declares. Its code is everything in its folder but caches, virtual environments
+//! and what version control keeps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -13,8 +14,11 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use super::{Deployed, Deployment, dotenv, function_yaml};
-use crate::function::{Code, Function, FunctionName};
+use super::declared::{Declarations, Runnable};
+use super::function_yaml::Surroundings;
+use super::territory::{TEMPLATE, Territory};
+use super::{Deployed, Deployment, Sources, convention, dotenv, function_yaml};
+use crate::function::{Code, Configuration, Function, FunctionName};
 
 pub const FUNCTION_YAML: &str = "function.yaml";
 pub const DOTENV: &str = ".env";
@@ -41,7 +45,10 @@ pub enum Severity {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.path.display())?;
+        // As somebody would type it here.
+        let here = std::env::current_dir().unwrap_or_default();
+        let path = self.path.strip_prefix(here).unwrap_or(&self.path);
+        write!(formatter, "{}", path.display())?;
         if let Some(line) = self.line {
             write!(formatter, ":{line}")?;
         }
@@ -54,6 +61,8 @@ impl fmt::Display for Problem {
 pub struct Found {
     pub name: FunctionName,
     pub deployed: Deployed,
+    /// What its `function.yaml` says of its routes and layers.
+    pub(super) surroundings: Surroundings,
     pub problems: Vec<Problem>,
     /// Folders whose content belongs to it: what is to be watched.
     pub folders: Vec<PathBuf>,
@@ -61,9 +70,16 @@ pub struct Found {
 
 /// Reads folders; remembers hashes of files that have not changed since.
 pub struct Discovery {
-    handlers: PathBuf,
+    handlers: Option<PathBuf>,
+    declarations: Option<Declarations>,
     hashes: HashMap<PathBuf, Remembered>,
+    /// Of one reading: functions of a template often share a folder.
+    codes: HashMap<PathBuf, (Code, Vec<PathBuf>)>,
     folders: BTreeMap<String, Vec<PathBuf>>,
+    /// Those among the problems that concern the routes of several functions together.
+    route_problems: Vec<Problem>,
+    /// Layers of functions of the handlers folder, with who uses them.
+    layers: Vec<(PathBuf, String)>,
     next_sequence: u64,
 }
 
@@ -98,10 +114,14 @@ impl Stamp {
 }
 
 impl Discovery {
-    pub fn new(handlers: &Path) -> Self {
+    pub fn new(sources: &Sources) -> Self {
         Self {
-            handlers: handlers.to_owned(),
+            handlers: sources.handlers.clone(),
+            declarations: sources.template.as_ref().map(|_| Declarations::new(sources)),
             hashes: HashMap::new(),
+            codes: HashMap::new(),
+            route_problems: Vec::new(),
+            layers: Vec::new(),
             folders: BTreeMap::new(),
             next_sequence: 1,
         }
@@ -114,63 +134,142 @@ impl Discovery {
     /// Everything, anew; functions that have not changed stay the very same values.
     pub fn all_after(&mut self, before: &Deployment) -> Deployment {
         self.folders.clear();
-        let mut names: HashSet<String> = HashSet::new();
+        self.codes.clear();
         let mut after = Deployment::default();
-        match std::fs::read_dir(&self.handlers) {
-            Ok(entries) => {
-                names.extend(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()));
-            }
-            Err(error) => after.problems.push(Problem {
-                severity: Severity::Error,
-                path: self.handlers.clone(),
-                line: None,
-                text: format!("cannot be read: {error}"),
-            }),
+        if let Some(declarations) = &mut self.declarations {
+            declarations.read();
         }
-        let mut names: Vec<String> = names.into_iter().collect();
-        names.sort();
-        for name in names {
+        for name in self.declared() {
+            self.look_at_declared(&name, before, &mut after);
+        }
+        for name in self.subfolders(&mut after) {
             self.look_into(&name, before, &mut after);
         }
+        self.finish(&mut after);
         after
+    }
+
+    fn declared(&self) -> Vec<FunctionName> {
+        self.declarations.iter().flat_map(Declarations::names).collect()
+    }
+
+    fn subfolders(&self, after: &mut Deployment) -> Vec<String> {
+        let Some(handlers) = &self.handlers else { return Vec::new() };
+        let mut names: Vec<String> = match std::fs::read_dir(handlers) {
+            Ok(entries) => {
+                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+            Err(error) => {
+                after.problems.push(Problem {
+                    severity: Severity::Error,
+                    path: handlers.clone(),
+                    line: None,
+                    text: format!("cannot be read: {error}"),
+                });
+                Vec::new()
+            }
+        };
+        names.sort();
+        names
+    }
+
+    /// What concerns no single function: APIs, and what the template's reading had to say.
+    fn finish(&mut self, after: &mut Deployment) {
+        after.apis.clear();
+        if let Some(declarations) = &self.declarations {
+            after.apis.extend(declarations.apis());
+            after.findings = declarations.findings();
+            after.template_failed = declarations.failed();
+            after.problems.extend(declarations.problems());
+        }
+        if let Some(handlers) = &self.handlers {
+            let declared = self.declared();
+            let own = after.functions.iter().filter(|(name, _)| !declared.contains(name));
+            let own = own.map(|(name, deployed)| (name.clone(), deployed.clone())).collect();
+            let (apis, problems) = convention::apis(handlers, &own, &after.surroundings);
+            after.apis.extend(apis.into_iter().map(Arc::new));
+            after.problems.extend(problems.iter().cloned());
+            self.route_problems = problems;
+        }
+        let uses = |(name, around): (&FunctionName, &Surroundings)| {
+            around.layers.iter().map(|layer| (layer.clone(), name.to_string())).collect::<Vec<_>>()
+        };
+        self.layers = after.surroundings.iter().flat_map(uses).collect();
+        if self.handlers.is_none() {
+            self.route_problems.clear();
+        }
     }
 
     /// The deployment before, with these functions looked at again.
     pub fn some_after(&mut self, before: &Deployment, names: &HashSet<String>) -> Deployment {
+        self.codes.clear();
+        let of_template = self.declarations.as_ref().map(Declarations::problems).unwrap_or_default();
+        let concerns = |problem: &Problem| {
+            let handlers = self.handlers.as_ref();
+            handlers.is_some_and(|handlers| {
+                names.iter().any(|name| problem.path.starts_with(handlers.join(name)))
+            })
+        };
+        // Those of the routes are found anew.
+        let kept = |problem: &&Problem| {
+            !concerns(problem) && !of_template.contains(problem) && !self.route_problems.contains(problem)
+        };
         let mut after = Deployment {
             functions: before.functions.clone(),
-            problems: before
-                .problems
-                .iter()
-                .filter(|problem| {
-                    !names.iter().any(|name| problem.path.starts_with(self.handlers.join(name)))
-                })
-                .cloned()
-                .collect(),
+            surroundings: before.surroundings.clone(),
+            problems: before.problems.iter().filter(kept).cloned().collect(),
+            ..Deployment::default()
         };
+        let declared = self.declared();
         for name in names {
             after.functions.remove(name.as_str());
+            after.surroundings.remove(name.as_str());
             self.folders.remove(name);
-            self.look_into(name, before, &mut after);
+            match declared.iter().find(|declared| declared.as_str() == name) {
+                Some(name) => self.look_at_declared(name, before, &mut after),
+                None => self.look_into(name, before, &mut after),
+            }
         }
+        self.finish(&mut after);
         after
     }
 
     /// Whether the folder holds the code of this version now.
     pub fn holds(&mut self, function: &Function) -> bool {
-        self.code(&function.task_root).0.sha256 == function.code.sha256
+        self.codes.clear();
+        self.code_and_layers(&function.task_root, &function.layers).0.sha256 == function.code.sha256
     }
 
-    /// Folders to watch, the handlers folder first.
+    /// Folders to watch.
     pub fn folders(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.handlers.clone()];
+        let mut folders: Vec<PathBuf> = self.roots();
         folders.extend(self.folders.values().flatten().cloned());
         folders
     }
 
+    /// Folders without which nothing can be noticed.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> = self.handlers.iter().cloned().collect();
+        roots.extend(self.declarations.iter().flat_map(Declarations::folders));
+        roots
+    }
+
+    /// Whose concern a path is.
+    pub fn territory(&self) -> Territory {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut territory =
+            Territory { handlers: self.handlers.as_deref().map(absolute), ..Territory::default() };
+        if let Some(declarations) = &self.declarations {
+            territory.template_files = declarations.files();
+            territory.functions = declarations.territories();
+        }
+        territory.functions.extend(self.layers.iter().map(|(layer, user)| (absolute(layer), user.clone())));
+        territory
+    }
+
     fn look_into(&mut self, name: &str, before: &Deployment, after: &mut Deployment) {
-        let folder = self.handlers.join(name);
-        if is_left_out(name) || !folder.is_dir() {
+        let Some(folder) = self.handlers.as_ref().map(|handlers| handlers.join(name)) else { return };
+        if name == TEMPLATE || is_left_out(name) || !folder.is_dir() {
             return;
         }
         // Watched even while it is no function: it may become one.
@@ -202,45 +301,126 @@ impl Discovery {
             Some(Deployed::Ready(function)) => Some(function),
             _ => None,
         };
+        if let Some(declared) = after.functions.get(&parsed) {
+            // The same function, written down twice.
+            let own = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+            if declared.function().is_some_and(|declared| declared.task_root == own) {
+                return;
+            }
+            let text = format!(
+                "is not served: the template declares a function `{parsed}`\nhint: rename one of the two"
+            );
+            after.problems.push(Problem { severity: Severity::Error, path: folder, line: None, text });
+            return;
+        }
         let found = self.function(parsed, folder, previous);
         self.folders.insert(name.to_owned(), found.folders);
         after.problems.extend(found.problems);
+        after.surroundings.insert(found.name.clone(), found.surroundings);
         after.functions.insert(found.name, found.deployed);
     }
 
     fn function(&mut self, name: FunctionName, folder: PathBuf, previous: Option<&Arc<Function>>) -> Found {
         let mut problems = Vec::new();
-        let mut configuration = function_yaml::read(&folder.join(FUNCTION_YAML), &mut problems);
+        let described = function_yaml::read(&folder.join(FUNCTION_YAML), name.as_str(), &mut problems);
+        let function_yaml::Described { mut configuration, surroundings } = described;
         dotenv::read(&folder.join(DOTENV), &mut configuration, &mut problems);
         let errors: Vec<String> = problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
             .map(|problem| problem.to_string())
             .collect();
-        let (code, folders) = self.code(&folder);
-        let deployed = if errors.is_empty() {
-            let function = Function {
-                sequence: self.next_sequence,
-                name: name.clone(),
-                task_root: std::path::absolute(&folder).unwrap_or(folder),
-                configuration,
-                code,
+        if !errors.is_empty() {
+            let (_, folders) = self.code(&folder);
+            return Found {
+                name,
+                deployed: Deployed::Broken { reason: errors.join("\n") },
+                surroundings,
+                problems,
+                folders,
             };
-            match previous.filter(|previous| previous.same_version(&function)) {
-                Some(previous) => Deployed::Ready(previous.clone()),
-                None => {
-                    self.next_sequence += 1;
-                    Deployed::Ready(Arc::new(function))
-                }
-            }
-        } else {
-            Deployed::Broken { reason: errors.join("\n") }
+        }
+        let (deployed, folders) =
+            self.ready(&name, folder, surroundings.layers.clone(), configuration, previous);
+        Found { name, deployed, surroundings, problems, folders }
+    }
+
+    /// The former value, if nothing has changed.
+    fn ready(
+        &mut self,
+        name: &FunctionName,
+        folder: PathBuf,
+        layers: Vec<PathBuf>,
+        configuration: Configuration,
+        previous: Option<&Arc<Function>>,
+    ) -> (Deployed, Vec<PathBuf>) {
+        let (code, folders) = self.code_and_layers(&folder, &layers);
+        let function = Function {
+            sequence: self.next_sequence,
+            name: name.clone(),
+            task_root: std::path::absolute(&folder).unwrap_or(folder),
+            layers,
+            configuration,
+            code,
         };
-        Found { name, deployed, problems, folders }
+        let function = match previous.filter(|previous| previous.same_version(&function)) {
+            Some(previous) => previous.clone(),
+            None => {
+                self.next_sequence += 1;
+                Arc::new(function)
+            }
+        };
+        (Deployed::Ready(function), folders)
+    }
+
+    /// A function that the template declares.
+    fn look_at_declared(&mut self, name: &FunctionName, before: &Deployment, after: &mut Deployment) {
+        let Some(declared) = self.declarations.as_ref().and_then(|declarations| declarations.get(name))
+        else {
+            return;
+        };
+        let deployed = match declared {
+            Err(reason) => Deployed::Broken { reason },
+            Ok(Runnable { folder, layers, configuration }) => {
+                let previous = match before.functions.get(name.as_str()) {
+                    Some(Deployed::Ready(function)) => Some(function),
+                    _ => None,
+                };
+                let (deployed, folders) = self.ready(name, folder, layers, configuration, previous);
+                self.folders.insert(name.to_string(), folders);
+                deployed
+            }
+        };
+        after.functions.insert(name.clone(), deployed);
+    }
+
+    /// Shared code counts as the function's own: a change in it is a change of the function.
+    fn code_and_layers(&mut self, folder: &Path, layers: &[PathBuf]) -> (Code, Vec<PathBuf>) {
+        let (mut code, mut folders) = self.code(folder);
+        if !layers.is_empty() {
+            let mut all = Sha256::new();
+            all.update(code.sha256);
+            for layer in layers {
+                let (layer, more) = self.code(layer);
+                all.update(layer.sha256);
+                folders.extend(more);
+            }
+            code.sha256 = all.finalize().into();
+        }
+        (code, folders)
     }
 
     /// Hash, size and folders of everything that belongs to the code.
     fn code(&mut self, folder: &Path) -> (Code, Vec<PathBuf>) {
+        if let Some(known) = self.codes.get(folder) {
+            return known.clone();
+        }
+        let code = self.read_code(folder);
+        self.codes.insert(folder.to_owned(), code.clone());
+        code
+    }
+
+    fn read_code(&mut self, folder: &Path) -> (Code, Vec<PathBuf>) {
         let mut folders = Vec::new();
         let mut files = Vec::new();
         walk(folder, Path::new(""), &mut folders, &mut files, 0);
@@ -349,7 +529,7 @@ mod tests {
             ("bad name/lambda_function.py", ""),
             (".hidden/lambda_function.py", ""),
         ]);
-        let deployment = Discovery::new(folder.path()).all();
+        let deployment = Discovery::new(&Sources::of_handlers(folder.path())).all();
         assert_eq!(deployment.functions.keys().map(FunctionName::as_str).collect::<Vec<_>>(), ["hello"]);
         let problems: Vec<String> = deployment.problems.iter().map(ToString::to_string).collect();
         assert!(problems.iter().any(|problem| problem.contains("nearly: is no function")), "{problems:?}");
@@ -359,7 +539,7 @@ mod tests {
     #[test]
     fn unchanged_functions_stay_the_same_values() {
         let folder = folder_with(&[("a/lambda_function.py", "1"), ("b/lambda_function.py", "1")]);
-        let mut discovery = Discovery::new(folder.path());
+        let mut discovery = Discovery::new(&Sources::of_handlers(folder.path()));
         let before = discovery.all();
         // Equal in size and, as far as a coarse clock tells, in time.
         std::fs::write(folder.path().join("b/lambda_function.py"), "2").unwrap();
@@ -372,7 +552,7 @@ mod tests {
     #[test]
     fn caches_are_not_code() {
         let folder = folder_with(&[("a/lambda_function.py", "1"), ("a/lib/x.py", "1")]);
-        let mut discovery = Discovery::new(folder.path());
+        let mut discovery = Discovery::new(&Sources::of_handlers(folder.path()));
         let before = discovery.all();
         for noise in ["a/__pycache__/x.pyc", "a/.venv/lib/y.py", "a/lib/z.pyc", "a/x.py~"] {
             let path = folder.path().join(noise);

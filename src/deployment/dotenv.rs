@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::discover::{Problem, Severity};
-use super::function_yaml::check_variable_name;
+use super::properties::check_variable_name;
 use crate::function::Configuration;
 
 pub fn read(path: &Path, configuration: &mut Configuration, problems: &mut Vec<Problem>) {
@@ -30,6 +30,12 @@ pub fn read(path: &Path, configuration: &mut Configuration, problems: &mut Vec<P
             Err(reason) => return error(format!("is not in the form NAME=value: {reason}")),
         }
     }
+}
+
+/// Names of the variables that it sets, for a function in this folder.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = dotenvy::from_path_iter(folder.join(super::discover::DOTENV)).into_iter().flatten();
+    entries.flatten().map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]

@@ -3,291 +3,172 @@
 //! What is not supported is never dropped in silence: a property that SAM knows is reported as
 //! ignored, one that nobody knows as a mistake.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use super::discover::{Problem, Severity};
-use super::yaml::{self, Node};
-use crate::execution_environment::{RESERVED, RESERVED_PREFIX};
-use crate::function::{Configuration, LogFormat};
+use super::discover::Problem;
+use super::nearest::hint;
+use super::properties::Reader;
+use super::template::sam::{FUNCTION, FunctionUrl, RouteEvent, read_events};
+use super::template::{Builder, Resource, Status};
+use super::yaml::{self, Node, Value};
+use crate::function::Configuration;
 
-/// Lambda's limit for all variables together, in their JSON form.
-const ENVIRONMENT_LIMIT: usize = 4096;
-
-/// Properties that AWS::Serverless::Function has and that mean nothing here, or not yet.
-const IGNORED: [&str; 38] = [
-    "Architectures",
-    "AssumeRolePolicyDocument",
-    "AutoPublishAlias",
-    "AutoPublishAliasAllProperties",
-    "AutoPublishCodeSha256",
-    "CapacityProviderConfig",
-    "CodeSigningConfigArn",
-    "CodeUri",
-    "DeadLetterQueue",
-    "DeploymentPreference",
-    "DurableConfig",
-    "EphemeralStorage",
-    "EventInvokeConfig",
+/// Properties that are followed; of a template's, all others are told to be ignored.
+const SUPPORTED: [&str; 10] = [
+    "Description",
+    "Environment",
     "Events",
-    "FileSystemConfigs",
-    "FunctionName",
-    "FunctionScalingConfig",
     "FunctionUrlConfig",
-    "ImageConfig",
-    "ImageUri",
-    "InlineCode",
-    "KmsKeyArn",
+    "Handler",
     "Layers",
-    "PackageType",
-    "PermissionsBoundary",
-    "Policies",
-    "PropagateTags",
-    "ProvisionedConcurrencyConfig",
-    "RecursiveLoop",
-    "ReservedConcurrentExecutions",
-    "Role",
-    "RolePath",
-    "RuntimeManagementConfig",
-    "SnapStart",
-    "Tags",
-    "TenancyConfig",
-    "Tracing",
-    "VpcConfig",
+    "LoggingConfig",
+    "MemorySize",
+    "Runtime",
+    "Timeout",
 ];
-const SUPPORTED: [&str; 7] =
-    ["Description", "Environment", "Handler", "LoggingConfig", "MemorySize", "Runtime", "Timeout"];
 
-/// The configuration that the file describes; defaults where it says nothing or does not exist.
-pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Configuration {
-    let mut reader = Reader { path, problems, configuration: Configuration::default() };
+/// What the file says.
+#[derive(Debug, Default)]
+pub struct Described {
+    pub configuration: Configuration,
+    pub surroundings: Surroundings,
+}
+
+/// What it says of everything around the function.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Surroundings {
+    /// Routes that it asks for; the ones of the convention count only if there are none.
+    pub routes: Vec<RouteEvent>,
+    pub url: Option<FunctionUrl>,
+    /// Absolute, the first one lowest; those that are not there too.
+    pub layers: Vec<PathBuf>,
+}
+
+/// What the file describes; defaults where it says nothing or does not exist.
+pub fn read(path: &Path, function: &str, problems: &mut Vec<Problem>) -> Described {
+    let mut reader = Reader::new(path, problems, Configuration::default());
+    let mut surroundings = Surroundings::default();
     match std::fs::read_to_string(path) {
-        Ok(text) => reader.file(&text),
+        Ok(text) => surroundings = file(&text, path, function, &mut reader),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => reader.error(None, format!("cannot be read: {error}")),
     }
-    reader.configuration
+    Described { configuration: reader.configuration, surroundings }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    problems: &'a mut Vec<Problem>,
-    configuration: Configuration,
-}
-
-impl Reader<'_> {
-    fn file(&mut self, text: &str) {
-        let node = match yaml::parse(text) {
-            Ok(Some(node)) if !node.is_null() => node,
-            Ok(_) => return,
-            Err(error) => return self.error(Some(error.line), format!("is not valid YAML: {}", error.text)),
-        };
-        let Some(properties) = node.mapping() else {
-            return self.error(Some(node.line), "must be a map of properties, such as `Timeout: 10`".into());
-        };
-        for (key, value) in properties {
-            let Some(name) = key.text() else {
-                self.error(Some(key.line), "a property's name must be plain text".into());
-                continue;
-            };
-            self.property(name, key.line, value);
+fn file(text: &str, path: &Path, function: &str, reader: &mut Reader<'_>) -> Surroundings {
+    let mut surroundings = Surroundings::default();
+    let node = match yaml::parse(text) {
+        Ok(Some(node)) if !node.is_null() => node,
+        Ok(_) => return surroundings,
+        Err(error) => {
+            reader.error(Some(error.line), format!("is not valid YAML: {}", error.text));
+            return surroundings;
         }
-    }
-
-    fn property(&mut self, name: &str, line: usize, value: &Node) {
+    };
+    let Some(properties) = node.mapping() else {
+        reader.error(Some(node.line), "must be a map of properties, such as `Timeout: 10`".into());
+        return surroundings;
+    };
+    for (key, value) in properties {
+        let Some(name) = key.text() else {
+            reader.error(Some(key.line), "a property's name must be plain text".into());
+            continue;
+        };
         match name {
-            "Handler" => {
-                let valid = |text: &&str| {
-                    text.len() <= 128 && !text.contains(char::is_whitespace) && !text.is_empty()
-                };
-                match value.text().filter(valid) {
-                    Some(handler) => self.configuration.handler = handler.to_owned(),
-                    None => self.expected(name, value, "a handler such as `lambda_function.lambda_handler`"),
-                }
-            }
-            "Runtime" => match value.text().filter(|text| is_python(text)) {
-                Some(runtime) => self.configuration.runtime = Some(runtime.to_owned()),
-                None => self.expected(name, value, "a Python runtime such as `python3.12`"),
-            },
-            "Timeout" => {
-                if let Some(seconds) =
-                    self.number(name, value, 1, 900, "a whole number of seconds from 1 to 900")
-                {
-                    self.configuration.timeout = Duration::from_secs(seconds);
-                }
-            }
-            "MemorySize" => {
-                let expected = "a whole number of megabytes from 128 to 10240";
-                if let Some(megabytes) = self.number(name, value, 128, 10_240, expected) {
-                    self.configuration.memory_mb = megabytes as u32;
-                }
-            }
-            "Description" => match value.text().filter(|text| text.chars().count() <= 256) {
-                Some(text) => self.configuration.description = text.to_owned(),
-                None => self.expected(name, value, "a text of at most 256 characters"),
-            },
-            "Environment" => self.environment(value),
-            "LoggingConfig" => self.logging(value),
-            _ if IGNORED.contains(&name) => {
-                self.warning(line, format!("`{name}` is ignored: handlerd does not support it yet"));
+            _ if reader.property(name, value) => {}
+            "Layers" => surroundings.layers = layers(value, path, reader),
+            "Events" | "FunctionUrlConfig" => {}
+            _ if FUNCTION.iter().any(|(known, ..)| *known == name) => {
+                reader.warning(key.line, format!("`{name}` is ignored: handlerd does not support it yet"));
             }
             _ => {
-                let hint =
-                    nearest(name).map(|near| format!("\nhint: did you mean `{near}`?")).unwrap_or_default();
-                self.warning(
-                    line,
+                let known = SUPPORTED.into_iter().chain(FUNCTION.iter().map(|(known, ..)| *known));
+                let hint = hint(name, known);
+                reader.warning(
+                    key.line,
                     format!("`{name}` is no property of AWS::Serverless::Function; it is ignored{hint}"),
                 );
             }
         }
     }
-
-    fn environment(&mut self, value: &Node) {
-        let Some(entries) = value.mapping() else {
-            return self.expected("Environment", value, "a map with `Variables`");
-        };
-        for (key, value) in entries {
-            match (key.text(), value.mapping()) {
-                (Some("Variables"), Some(variables)) => {
-                    for (key, value) in variables {
-                        self.variable(key, value);
-                    }
-                }
-                (Some("Variables"), None) if value.is_null() => {}
-                (Some("Variables"), None) => self.expected("Variables", value, "a map of names and values"),
-                (other, _) => {
-                    let other = other.unwrap_or("?");
-                    let hint = "hint: variables stand under `Environment: Variables:`";
-                    self.warning(key.line, format!("`{other}` under `Environment` is ignored\n{hint}"));
-                }
-            }
-        }
-        let size = environment_size(&self.configuration.environment);
-        if size > ENVIRONMENT_LIMIT {
-            let text =
-                format!("the environment variables take {size} bytes; Lambda's limit is {ENVIRONMENT_LIMIT}");
-            self.error(Some(value.line), text);
-        }
-    }
-
-    fn variable(&mut self, key: &Node, value: &Node) {
-        let Some(name) = key.text() else {
-            return self.error(Some(key.line), "a variable's name must be text".into());
-        };
-        if let Err(reason) = check_variable_name(name) {
-            return self.error(Some(key.line), reason);
-        }
-        match value.text() {
-            _ if value.is_null() => self.configuration.environment.push((name.to_owned(), String::new())),
-            Some(text) => self.configuration.environment.push((name.to_owned(), text.to_owned())),
-            None => {
-                self.expected(name, value, "text, a number or true/false (intrinsics need a whole template)")
+    let resource = resource(function, &node);
+    let mut builder = Builder { path: path.to_owned(), ..Builder::default() };
+    surroundings.routes = read_events(&resource, function, &mut builder);
+    surroundings.url = FunctionUrl::read(&resource, &mut builder);
+    reader.take(builder.reading.problems);
+    for finding in builder.reading.findings {
+        if finding.status != Status::Supported {
+            // What cannot be served has been called an error already.
+            let text = format!("`{}`: {}", finding.property, finding.text);
+            if !finding.text.contains("see the problems") {
+                reader.warning(finding.line, text);
             }
         }
     }
+    surroundings
+}
 
-    fn logging(&mut self, value: &Node) {
-        let Some(entries) = value.mapping() else {
-            return self.expected("LoggingConfig", value, "a map such as `LogFormat: JSON`");
+/// The function as a template would declare it.
+fn resource(function: &str, properties: &Node) -> Resource {
+    Resource {
+        logical_id: function.to_owned(),
+        kind: "AWS::Serverless::Function".to_owned(),
+        line: properties.line,
+        properties: properties.clone(),
+        physical_id: function.to_owned(),
+        arn: String::new(),
+    }
+}
+
+/// Folders, meant from the function's own or from the handlers folder.
+fn layers(value: &Node, path: &Path, reader: &mut Reader<'_>) -> Vec<PathBuf> {
+    let Value::Sequence(items) = &value.value else {
+        reader.expected("Layers", value, "a list of folders");
+        return Vec::new();
+    };
+    let own = path.parent().unwrap_or(Path::new("."));
+    let handlers = own.parent().unwrap_or(own);
+    let mut found = Vec::new();
+    for item in items {
+        let Some(text) = item.text().filter(|text| !text.is_empty()) else {
+            reader.expected("Layers", item, "a list of folders (intrinsics need a whole template)");
+            continue;
         };
-        for (key, value) in entries {
-            match (key.text().unwrap_or("?"), value.text().unwrap_or_default()) {
-                ("LogFormat", "Text") => self.configuration.logging.format = LogFormat::Text,
-                ("LogFormat", "JSON") => self.configuration.logging.format = LogFormat::Json,
-                ("LogFormat", _) => self.expected("LogFormat", value, "`Text` or `JSON`"),
-                (
-                    "ApplicationLogLevel",
-                    level @ ("TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "FATAL"),
-                ) => {
-                    self.configuration.logging.application_level = Some(level.to_owned());
-                }
-                ("ApplicationLogLevel", _) => {
-                    self.expected("ApplicationLogLevel", value, "TRACE, DEBUG, INFO, WARN, ERROR or FATAL");
-                }
-                (other, _) => {
-                    self.warning(key.line, format!("`LoggingConfig.{other}` is ignored: not supported yet"))
-                }
+        let places = [own, handlers].map(|place| {
+            let layer = place.join(text);
+            std::path::absolute(&layer).unwrap_or(layer)
+        });
+        if let Some(layer) = places.iter().find(|layer| layer.is_dir()) {
+            found.push(layer.clone());
+            continue;
+        }
+        let [own, handlers] = &places;
+        let text = match places.iter().find(|layer| layer.is_file()) {
+            Some(file) => {
+                format!("`Layers`: `{}` is a file\nhint: unpack it and name the folder", file.display())
             }
-        }
-        let logging = &self.configuration.logging;
-        if logging.application_level.is_some() && logging.format == LogFormat::Text {
-            let text = "`ApplicationLogLevel` needs `LogFormat: JSON`, as on Lambda";
-            self.error(Some(value.line), text.into());
-        }
+            None if text.starts_with("arn:") => {
+                format!(
+                    "`Layers`: `{text}` cannot be fetched\nhint: name a folder that holds a folder `python`"
+                )
+            }
+            None => format!(
+                "`Layers`: there is no folder `{text}`, neither as {} nor as {}",
+                own.display(),
+                handlers.display()
+            ),
+        };
+        reader.error(Some(item.line), text);
+        // Watched for: it may come.
+        found.extend(places);
     }
-
-    fn number(&mut self, name: &str, value: &Node, least: u64, most: u64, expected: &str) -> Option<u64> {
-        let number =
-            value.text().and_then(|text| text.parse().ok()).filter(|number| (least..=most).contains(number));
-        if number.is_none() {
-            self.expected(name, value, expected);
-        }
-        number
-    }
-
-    fn expected(&mut self, name: &str, value: &Node, expected: &str) {
-        self.error(Some(value.line), format!("`{name}` must be {expected}, not {}", value.kind()));
-    }
-
-    fn error(&mut self, line: Option<usize>, text: String) {
-        self.problems.push(Problem { severity: Severity::Error, path: self.path.to_owned(), line, text });
-    }
-
-    fn warning(&mut self, line: usize, text: String) {
-        let path = self.path.to_owned();
-        self.problems.push(Problem { severity: Severity::Warning, path, line: Some(line), text });
-    }
-}
-
-/// Lambda's rules for the name of an environment variable.
-pub fn check_variable_name(name: &str) -> Result<(), String> {
-    let mut characters = name.chars();
-    let starts_well = characters.next().is_some_and(|first| first.is_ascii_alphabetic());
-    if RESERVED.contains(&name) || name.starts_with(RESERVED_PREFIX) {
-        return Err(format!("`{name}` is reserved: Lambda sets it itself and refuses it in a configuration"));
-    }
-    if !starts_well || name.len() < 2 || !characters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!(
-            "`{name}` is not a name that Lambda allows for an environment variable: a letter, then letters, digits \
-             and `_`, at least two characters"
-        ));
-    }
-    Ok(())
-}
-
-pub fn environment_size(variables: &[(String, String)]) -> usize {
-    let map: serde_json::Map<String, serde_json::Value> =
-        variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    serde_json::to_string(&map).map_or(0, |text| text.len())
-}
-
-fn is_python(runtime: &str) -> bool {
-    let version = runtime.strip_prefix("python3.").unwrap_or_default();
-    !version.is_empty() && version.len() <= 2 && version.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A known property that is at most two slips away.
-fn nearest(name: &str) -> Option<&'static str> {
-    let distance = |known: &&&str| edits(&name.to_lowercase(), &known.to_lowercase());
-    SUPPORTED.iter().chain(IGNORED.iter()).min_by_key(distance).filter(|known| distance(known) <= 2).copied()
-}
-
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.chars().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::discover::Severity;
     use super::*;
 
     fn read_text(text: &str) -> (Configuration, Vec<String>) {
@@ -295,7 +176,7 @@ mod tests {
         let path = folder.path().join("function.yaml");
         std::fs::write(&path, text).unwrap();
         let mut problems = Vec::new();
-        let configuration = read(&path, &mut problems);
+        let configuration = read(&path, "hello", &mut problems).configuration;
         let prefix = format!("{}/", folder.path().display());
         (configuration, problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
     }
@@ -351,5 +232,55 @@ mod tests {
         }
         let long = format!("Environment:\n  Variables:\n    LONG: {}\n", "x".repeat(4096));
         assert!(read_text(&long).1[0].contains("Lambda's limit is 4096"));
+    }
+
+    #[test]
+    fn events_and_the_url_are_read_as_in_a_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("function.yaml");
+        std::fs::write(
+            &path,
+            "Events:\n  List: {Type: HttpApi, Properties: {Path: /items, Method: get}}\n  Hourly: {Type: Schedule}\n\
+             FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}\n",
+        )
+        .unwrap();
+        let mut problems = Vec::new();
+        let Surroundings { routes, url, .. } = read(&path, "hello", &mut problems).surroundings;
+        let [list] = &routes[..] else { panic!("{routes:?}") };
+        assert_eq!((list.route.key().as_str(), list.route.function()), ("GET /items", Some("hello")));
+        assert_eq!((list.route.source.path.as_path(), list.route.source.line), (path.as_path(), Some(2)));
+        assert!(url.unwrap().streams);
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!((problem.severity, problem.line), (Severity::Warning, Some(3)));
+        assert!(problem.text.contains("Schedule: not served yet"), "{problem}");
+    }
+
+    #[test]
+    fn layers_are_folders_beside_the_function_or_within_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["hello/own", "shared", "hello/both", "both"] {
+            std::fs::create_dir_all(folder.path().join(path)).unwrap();
+        }
+        std::fs::write(folder.path().join("packed.zip"), "").unwrap();
+        let path = folder.path().join("hello/function.yaml");
+        let layers = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut problems = Vec::new();
+            let layers = read(&path, "hello", &mut problems).surroundings.layers;
+            (layers, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        };
+        let (found, problems) = layers("Layers: [own, shared, both]\n");
+        assert_eq!(problems, "");
+        assert_eq!(found, ["hello/own", "shared", "hello/both"].map(|layer| folder.path().join(layer)));
+        for (text, expected) in [
+            ("Layers: [gone]\n", "there is no folder `gone`"),
+            ("Layers: [packed.zip]\n", "unpack it"),
+            ("Layers: ['arn:aws:lambda:eu-west-1:1:layer:x:1']\n", "cannot be fetched"),
+            ("Layers: shared\n", "must be a list of folders"),
+            ("Layers: [!Ref Shared]\n", "intrinsics need a whole template"),
+        ] {
+            let (_, problems) = layers(text);
+            assert!(problems.contains(expected), "{text}: {problems}");
+        }
     }
 }

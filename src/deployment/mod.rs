@@ -1,21 +1,35 @@
 //! What is deployed now, as one immutable snapshot, and how a saved file becomes the next one.
 //!
-//! - `discover`: a folder on disk -> a function, or what is wrong with it.
+//! - `discover`: what is on disk -> a deployment, or what is wrong with it.
 //! - `function_yaml`: its `function.yaml`, in the words of a SAM template.
 //! - `dotenv`: the `.env` beside it.
+//! - `properties`: how a function is run, as `function.yaml` and templates say it.
+//! - `convention`: the routes of functions that have none.
+//! - `template`: a SAM or CloudFormation template -> functions and APIs, and the way back.
+//! - `declared`: what the template declares, kept while it is broken.
+//! - `territory`: whose concern a path is.
+//! - `yaml`, `json`: text -> a tree with line numbers.
+//! - `nearest`: what may have been meant.
 //! - `inotify`: what the kernel says about folders.
 //! - `watch`: notices changes. The moment one is noticed, requests for that function wait; a few
 //!   quiet milliseconds later its folder is read again, and they go on with what it holds now.
 
+mod convention;
+mod declared;
 mod discover;
 mod dotenv;
 mod function_yaml;
 mod inotify;
+mod json;
+mod nearest;
+mod properties;
+mod template;
+mod territory;
 mod watch;
 mod yaml;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -23,9 +37,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch as signal;
 
+use crate::api::{Api, Integration, Kind};
+use crate::config::{Account, Settings, Template};
 use crate::function::{Function, FunctionName};
 
 pub use discover::{Discovery, Found, Problem, Severity};
+pub use dotenv::names as dotenv_names;
+pub use template::parameters::parse_overrides;
+pub use template::{Finding, Frame, Status, write as export};
+use territory::{TEMPLATE, Territory};
 pub use watch::{Judge, Listener, WatchError, Watcher};
 
 /// How long a request waits, at most, for a function that is being saved. Whoever writes without a
@@ -36,8 +56,54 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Deployment {
     pub functions: BTreeMap<FunctionName, Deployed>,
+    /// What requests come in by.
+    pub apis: Vec<Arc<Api>>,
     /// Folders that are no function, and why.
     pub problems: Vec<Problem>,
+    /// What became of every resource and property of the template.
+    pub findings: Vec<Finding>,
+    /// The template cannot be read, and never could: nothing of it is deployed.
+    pub template_failed: bool,
+    /// What the functions of the handlers folder say of their routes and layers.
+    surroundings: BTreeMap<FunctionName, function_yaml::Surroundings>,
+}
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// A folder whose subfolders are functions.
+    pub handlers: Option<PathBuf>,
+    pub template: Option<Template>,
+    pub account: Account,
+    /// For files that a deployment needs and nobody has written: code that stands in a template.
+    pub state_dir: PathBuf,
+    pub check: Check,
+}
+
+/// Whether the gateway can do what a route asks of it: what it cannot do is refused here, by name.
+pub type Check = fn(Kind, &Integration) -> Result<(), String>;
+
+impl Sources {
+    pub fn new(settings: &Settings, check: Check) -> Self {
+        Self {
+            handlers: settings.serves_handlers.then(|| settings.handlers.clone()),
+            template: settings.template.clone(),
+            account: settings.account.clone(),
+            state_dir: settings.state_dir.clone(),
+            check,
+        }
+    }
+
+    #[cfg(test)]
+    fn of_handlers(handlers: &std::path::Path) -> Self {
+        Self {
+            handlers: Some(handlers.to_owned()),
+            template: None,
+            account: Account { id: "123456789012".into(), region: "us-east-1".into() },
+            state_dir: handlers.join(".handlerd"),
+            check: |_, _| Ok(()),
+        }
+    }
 }
 
 /// One name's place in a deployment.
@@ -65,6 +131,12 @@ pub struct Changes {
     pub added: Vec<FunctionName>,
     pub changed: Vec<FunctionName>,
     pub removed: Vec<FunctionName>,
+    /// The template, or its routes, are others.
+    pub template: bool,
+    /// What became of resources and properties that are new, or are treated otherwise than before.
+    pub findings: Vec<Finding>,
+    /// What is wrong now and was not before.
+    pub problems: Vec<Problem>,
 }
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -80,7 +152,9 @@ pub enum ResolveError {
 pub struct Deployments(Arc<Shared>);
 
 struct Shared {
-    handlers: PathBuf,
+    sources: Sources,
+    /// Whose concern a path is; what is watched changes with the deployment.
+    territory: ArcSwap<Territory>,
     current: ArcSwap<Deployment>,
     discovery: Mutex<Discovery>,
     /// Functions in whose folders something has happened that is not in `current` yet.
@@ -101,12 +175,13 @@ struct Dirty {
 }
 
 impl Deployments {
-    /// Reads the folder for the first time.
-    pub fn read(handlers: &Path) -> Self {
-        let mut discovery = Discovery::new(handlers);
+    /// Reads everything for the first time.
+    pub fn read(sources: Sources) -> Self {
+        let mut discovery = Discovery::new(&sources);
         let deployment = discovery.all();
         Self(Arc::new(Shared {
-            handlers: handlers.to_owned(),
+            sources,
+            territory: ArcSwap::from_pointee(discovery.territory()),
             current: ArcSwap::from_pointee(deployment),
             discovery: Mutex::new(discovery),
             dirty: Mutex::default(),
@@ -117,8 +192,8 @@ impl Deployments {
         }))
     }
 
-    pub fn handlers(&self) -> &Path {
-        &self.0.handlers
+    pub fn sources(&self) -> &Sources {
+        &self.0.sources
     }
 
     pub fn current(&self) -> Arc<Deployment> {
@@ -142,9 +217,20 @@ impl Deployments {
         }
     }
 
-    /// Like `resolve`, for routing: is there, or will there be in a moment, such a function?
-    pub async fn has(&self, name: &str) -> bool {
-        !matches!(self.resolve(name).await, Err(ResolveError::NotFound(_)))
+    /// Waits for what is being saved right now, as far as it could concern a request: everything, if
+    /// no function has been found for it, else that function. `true`: routes may be others now.
+    pub async fn settle_routes(&self, function: Option<&str>) -> bool {
+        self.hear();
+        if self.0.dirty_count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let before = self.current();
+        match function {
+            // Without its alias.
+            Some(function) => self.settle(function.split(':').next().unwrap_or(function)).await,
+            None => self.settle_all().await,
+        }
+        !Arc::ptr_eq(&before, &self.current())
     }
 
     /// Whether its files are not, or not any more, those of this version, so that a process that
@@ -178,12 +264,26 @@ impl Deployments {
 
     /// Waits until all that has been noticed so far is deployed; not for what comes after it.
     async fn settle(&self, name: &str) {
-        let mut settled = self.0.settled.subscribe();
-        let state = || self.0.dirty.lock().unwrap().get(name).copied();
-        let Some(Dirty { noticed: wanted, .. }) = state() else { return };
-        let is_missing = || state().is_some_and(|dirty| dirty.deployed < wanted);
-        let wait = async { while is_missing() && settled.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        // A change of the template may concern any function.
+        for name in [TEMPLATE, name] {
+            let mut settled = self.0.settled.subscribe();
+            let state = || self.0.dirty.lock().unwrap().get(name).copied();
+            let Some(Dirty { noticed: wanted, .. }) = state() else { continue };
+            let is_missing = || state().is_some_and(|dirty| dirty.deployed < wanted);
+            let wait = async { while is_missing() && settled.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(PATIENCE, wait).await;
+        }
+    }
+
+    /// The same for everything that is being saved.
+    async fn settle_all(&self) {
+        let names: Vec<String> = self.0.dirty.lock().unwrap().keys().cloned().collect();
+        let all = async {
+            for name in &names {
+                self.settle(name).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, all).await;
     }
 
     /// Something has happened in this function's folder.
@@ -210,6 +310,7 @@ impl Deployments {
             None => discovery.all_after(&current),
             Some(names) => discovery.some_after(&current, names),
         };
+        self.0.territory.store(Arc::new(discovery.territory()));
         let changes = changes(&current, &deployment);
         Next { deployment, changes }
     }
@@ -252,5 +353,14 @@ fn changes(before: &Deployment, after: &Deployment) -> Changes {
     }
     changes.removed =
         before.functions.keys().filter(|name| !after.functions.contains_key(*name)).cloned().collect();
+    let same_apis = before.apis.len() == after.apis.len()
+        && before.apis.iter().zip(&after.apis).all(|(old, new)| Arc::ptr_eq(old, new) || old == new);
+    let has_template = !before.findings.is_empty() || !after.findings.is_empty();
+    changes.template = has_template && !(same_apis && before.findings == after.findings);
+    // Those that only stand on another line now are no news.
+    let known = |finding: &&Finding| before.findings.iter().any(|former| former.is_like(finding));
+    changes.findings = after.findings.iter().filter(|finding| !known(finding)).cloned().collect();
+    changes.problems =
+        after.problems.iter().filter(|problem| !before.problems.contains(problem)).cloned().collect();
     changes
 }

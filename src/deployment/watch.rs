@@ -8,14 +8,15 @@
 //! waits for the writing to come to rest and deploys.
 
 use std::collections::HashSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::inotify::{Happened, Inotify};
-use super::{Changes, Deployment, Deployments, discover};
+use super::territory::{Concern, TEMPLATE};
+use super::{Changes, Deployment, Deployments};
 
 /// An editor's last write is followed by this much quiet before the folder is read.
 const QUIET: Duration = Duration::from_millis(3);
@@ -51,7 +52,7 @@ impl Watcher {
     pub fn start(deployments: Deployments, judge: Judge, listener: Listener) -> Result<Self, WatchError> {
         let (sender, receiver) = mpsc::channel();
         let inotify = Arc::new(Inotify::new()?);
-        let ears = Ears { inotify: inotify.clone(), root: root(&deployments), sender: sender.clone() };
+        let ears = Ears { inotify: inotify.clone(), sender: sender.clone() };
         let mut thread = Thread {
             deployments: deployments.clone(),
             inotify: inotify.clone(),
@@ -92,15 +93,9 @@ impl Drop for Watcher {
     }
 }
 
-/// Events name paths below the real folder.
-fn root(deployments: &Deployments) -> PathBuf {
-    std::path::absolute(deployments.handlers()).unwrap_or_else(|_| deployments.handlers().to_owned())
-}
-
 /// Hears of changes and passes on those that concern a function.
 pub(super) struct Ears {
     inotify: Arc<Inotify>,
-    root: PathBuf,
     sender: Sender<Message>,
 }
 
@@ -109,31 +104,15 @@ impl Ears {
     pub(super) fn hear(&self, deployments: &Deployments) {
         self.inotify.hear(|happened| {
             if let Happened::Begun(path) | Happened::Changed(path) | Happened::Replaced(path) = &happened {
-                let Some(names) = names(&self.root, path) else { return };
-                if names.iter().any(|name| discover::is_left_out(name)) {
-                    return;
-                }
-                if let Some(function) = names.first() {
-                    deployments.mark_dirty(function);
+                match deployments.0.territory.load().concern(path) {
+                    Concern::Nobody => return,
+                    Concern::Everybody => {}
+                    Concern::These(names) => names.iter().for_each(|name| deployments.mark_dirty(name)),
                 }
             }
             let _ = self.sender.send(Message::Happened(happened));
         });
     }
-}
-
-/// The path below the handlers folder, name by name; `None` for what is elsewhere.
-fn names(root: &Path, path: &Path) -> Option<Vec<String>> {
-    let relative = path.strip_prefix(root).ok()?;
-    Some(
-        relative
-            .components()
-            .filter_map(|component| match component {
-                Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-                _ => None,
-            })
-            .collect(),
-    )
 }
 
 struct Thread {
@@ -172,7 +151,6 @@ impl Thread {
 
     /// Names whose folders have come to rest; `Some(None)` is all of them, `None` the end.
     fn collect(&mut self, first: Message) -> Option<Option<HashSet<String>>> {
-        let root = root(&self.deployments);
         let mut names = HashSet::new();
         let mut everything = false;
         let mut open = HashSet::new();
@@ -201,9 +179,9 @@ impl Thread {
                 }
             };
             if let Some(path) = path {
-                match self::names(&root, &path).and_then(|names| names.into_iter().next()) {
-                    Some(name) => drop(names.insert(name)),
-                    None => everything = true,
+                match self.deployments.0.territory.load().concern(&path) {
+                    Concern::These(those) => names.extend(those),
+                    Concern::Nobody | Concern::Everybody => everything = true,
                 }
             }
             let left = LONGEST.saturating_sub(began.elapsed());
@@ -211,7 +189,7 @@ impl Thread {
                 next = self.receiver.recv_timeout(if open.is_empty() { QUIET } else { left }).ok();
             }
         }
-        Some(if everything { None } else { Some(names) })
+        Some(if everything || names.contains(TEMPLATE) { None } else { Some(names) })
     }
 
     fn look_again(&mut self, names: Option<&HashSet<String>>) {
@@ -242,10 +220,14 @@ impl Thread {
 
     /// Watches every directory that belongs to a function. `true` if one was new.
     fn watch_all(&mut self) -> bool {
-        let folders = self.deployments.0.discovery.lock().unwrap().folders();
+        let (folders, roots) = {
+            let discovery = self.deployments.0.discovery.lock().unwrap();
+            (discovery.folders(), discovery.roots())
+        };
+        let absolute = |folder: PathBuf| std::path::absolute(&folder).unwrap_or(folder);
         let mut new = false;
         for folder in folders {
-            let folder = std::path::absolute(&folder).unwrap_or(folder);
+            let folder = absolute(folder);
             if self.watched.contains(&folder) {
                 continue;
             }
@@ -264,8 +246,7 @@ impl Thread {
                 }
             }
         }
-        let root_is_there = self.watched.contains(&root(&self.deployments));
-        if !root_is_there {
+        if !roots.into_iter().all(|root| self.watched.contains(&absolute(root))) {
             self.polling = true;
         }
         new

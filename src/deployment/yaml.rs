@@ -1,8 +1,19 @@
 //! YAML with what configuration needs and typed readers lose: line numbers, tags such as `!Ref`, and
-//! whether a scalar was quoted.
+//! whether a scalar was quoted. Aliases and merge keys (`<<`) are put in place.
+//!
+//! The tree is built from the parser's events here, so that what is absurd (deep nesting, aliases that
+//! multiply) is refused before it costs anything, and so that whoever walks the tree may recurse.
 
-use saphyr::{MarkedYaml, ScalarStyle, YamlData, YamlLoader};
-use saphyr_parser::Parser;
+use std::collections::{BTreeMap, HashSet};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+
+/// CloudFormation takes templates of up to a megabyte.
+pub const MOST_BYTES: usize = 4 << 20;
+/// Lists and maps within each other.
+pub const MOST_DEPTH: usize = 100;
+/// Scalars, lists and maps, counted again wherever an alias repeats them.
+pub const MOST_NODES: usize = 300_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -25,41 +36,227 @@ pub struct SyntaxError {
     pub text: String,
 }
 
-/// The first document; `None` if the text holds nothing.
-pub fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
-    let syntax =
-        |error: saphyr::ScanError| SyntaxError { line: error.marker().line(), text: error.info().to_owned() };
-    let mut loader: YamlLoader<'_, MarkedYaml<'_>> = YamlLoader::default();
-    loader.early_parse(false);
-    let mut parser = Parser::new_from_str(text);
-    parser.load(&mut loader, true).map_err(syntax)?;
-    if let Some(error) = loader.error() {
-        return Err(syntax(error.clone()));
+impl SyntaxError {
+    pub fn new(line: usize, text: impl Into<String>) -> Self {
+        Self { line, text: text.into() }
     }
-    Ok(loader.into_documents().into_iter().next().map(convert))
 }
 
-fn convert(node: MarkedYaml<'_>) -> Node {
-    let line = node.span.start.line();
-    let (tag, value) = match node.data {
-        YamlData::Representation(text, style, tag) => {
-            let quoted = !matches!(style, ScalarStyle::Plain);
-            (tag.map(|tag| tag.suffix.clone()), Value::Scalar { text: text.into_owned(), quoted })
+/// The document; `None` if the text holds nothing.
+pub fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
+    if text.len() > MOST_BYTES {
+        let text = format!("it has {} bytes; the most that is read is {MOST_BYTES}", text.len());
+        return Err(SyntaxError::new(1, text));
+    }
+    // A byte order mark is no content.
+    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut composer = Composer::default();
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| explain(&error))?;
+        composer.take(event, span.start.line())?;
+    }
+    Ok(composer.document)
+}
+
+fn explain(error: &ScanError) -> SyntaxError {
+    let line = error.marker().line();
+    match error.info() {
+        // The parser has a limit of its own, which it may meet first.
+        "recursion limit exceeded" => too_deep(line),
+        info => SyntaxError::new(line, info),
+    }
+}
+
+/// Events -> tree.
+#[derive(Default)]
+struct Composer {
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Anchored>,
+    document: Option<Node>,
+    nodes: usize,
+}
+
+/// A list or map that has begun and not ended.
+struct Open {
+    line: usize,
+    tag: Option<String>,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Node>),
+    Mapping { entries: Vec<(Node, Node)>, key: Option<Node>, names: HashSet<String>, merged: Vec<Node> },
+}
+
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    depth: usize,
+}
+
+impl Composer {
+    fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), SyntaxError> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let (tag, is_text) = tag.map_or((None, false), |tag| plain_tag(&tag));
+                let quoted = is_text || style != ScalarStyle::Plain;
+                let value = Value::Scalar { text: text.into_owned(), quoted };
+                self.count(1, line)?;
+                self.add(Node { line, tag, value }, anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.begin(line, anchor, tag.as_deref(), Content::Sequence(Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                let (entries, merged) = (Vec::new(), Vec::new());
+                let content = Content::Mapping { entries, key: None, names: HashSet::new(), merged };
+                self.begin(line, anchor, tag.as_deref(), content)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(Open { line, tag, anchor, content }) = self.open.pop() else { return Ok(()) };
+                let value = match content {
+                    Content::Sequence(items) => Value::Sequence(items),
+                    Content::Mapping { entries, names, merged, .. } => {
+                        Value::Mapping(with_merged(entries, &names, merged)?)
+                    }
+                };
+                self.add(Node { line, tag, value }, anchor)
+            }
+            Event::Alias(anchor) => {
+                let Some(anchored) = self.anchors.get(&anchor) else {
+                    return Err(SyntaxError::new(line, "an anchor cannot contain itself"));
+                };
+                let (node, nodes, depth) = (anchored.node.clone(), anchored.nodes, anchored.depth);
+                self.count(nodes, line)?;
+                check_depth(self.open.len() + depth, line)?;
+                self.add(node, 0)
+            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
         }
-        YamlData::Sequence(items) => (None, Value::Sequence(items.into_iter().map(convert).collect())),
-        YamlData::Mapping(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| (convert(key), convert(value)));
-            (None, Value::Mapping(entries.collect()))
+    }
+
+    fn begin(
+        &mut self,
+        line: usize,
+        anchor: usize,
+        tag: Option<&Tag>,
+        content: Content,
+    ) -> Result<(), SyntaxError> {
+        self.count(1, line)?;
+        check_depth(self.open.len() + 1, line)?;
+        let tag = tag.and_then(|tag| plain_tag(tag).0);
+        self.open.push(Open { line, tag, anchor, content });
+        Ok(())
+    }
+
+    fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
+        self.nodes += nodes;
+        if self.nodes > MOST_NODES {
+            let text =
+                format!("it comes to more than {MOST_NODES} values, with what aliases repeat counted again");
+            return Err(SyntaxError::new(line, text));
         }
-        YamlData::Tagged(tag, inner) => {
-            let inner = convert(*inner);
-            (Some(tag.suffix.clone()), inner.value)
+        Ok(())
+    }
+
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+        if anchor > 0 {
+            let (nodes, depth) = extent(&node);
+            self.count(nodes, node.line)?;
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, depth });
         }
-        YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
-            (None, Value::Scalar { text: String::new(), quoted: false })
+        match self.open.last_mut().map(|open| &mut open.content) {
+            Some(Content::Sequence(items)) => items.push(node),
+            Some(Content::Mapping { entries, key, names, merged }) => match key.take() {
+                None => *key = Some(node),
+                Some(name) if is_merge(&name) => merged.push(node),
+                Some(name) => {
+                    if let Some(text) = name.text()
+                        && !names.insert(text.to_owned())
+                    {
+                        let text = format!("`{text}` stands here a second time");
+                        return Err(SyntaxError::new(name.line, text));
+                    }
+                    entries.push((name, node));
+                }
+            },
+            None if self.document.is_none() => {
+                self.document = (!node.is_null()).then_some(node);
+            }
+            None if node.is_null() => {}
+            None => {
+                return Err(SyntaxError::new(node.line, "a second document begins here; there must be one"));
+            }
         }
+        Ok(())
+    }
+}
+
+/// The tag as this crate has it, and whether it says that a scalar is text whatever it looks like.
+fn plain_tag(tag: &Tag) -> (Option<String>, bool) {
+    if tag.is_yaml_core_schema() {
+        return (None, tag.suffix == "str");
+    }
+    match (tag.handle.as_str(), tag.suffix.as_str()) {
+        ("", "!") | ("!", "") => (None, true),
+        ("!", suffix) => (Some(suffix.to_owned()), false),
+        (handle, suffix) => (Some(format!("{handle}{suffix}")), false),
+    }
+}
+
+fn is_merge(key: &Node) -> bool {
+    key.tag.is_none() && matches!(&key.value, Value::Scalar { text, quoted: false } if text == "<<")
+}
+
+/// What a map holds with the maps that `<<` names: its own keys count, then those of the first.
+fn with_merged(
+    entries: Vec<(Node, Node)>,
+    names: &HashSet<String>,
+    merged: Vec<Node>,
+) -> Result<Vec<(Node, Node)>, SyntaxError> {
+    if merged.is_empty() {
+        return Ok(entries);
+    }
+    let mut names = names.clone();
+    let mut all = Vec::new();
+    let sources = merged.into_iter().flat_map(|node| match node.value {
+        Value::Sequence(items) if node.tag.is_none() => items,
+        value => vec![Node { value, ..node }],
+    });
+    for source in sources {
+        let Value::Mapping(more) = source.value else {
+            return Err(SyntaxError::new(source.line, "`<<` must be given a map, or a list of maps"));
+        };
+        let fresh = |(key, _): &(Node, Node)| key.text().is_none_or(|name| names.insert(name.to_owned()));
+        all.extend(more.into_iter().filter(fresh));
+    }
+    all.extend(entries);
+    Ok(all)
+}
+
+/// How many nodes there are, and how deep they lie.
+fn extent(node: &Node) -> (usize, usize) {
+    let children: Vec<&Node> = match &node.value {
+        Value::Scalar { .. } => return (1, 0),
+        Value::Sequence(items) => items.iter().collect(),
+        Value::Mapping(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
     };
-    Node { line, tag, value }
+    let below = children.into_iter().map(extent);
+    let (nodes, depth) = below.fold((1, 0), |(nodes, depth), (more, deep)| (nodes + more, depth.max(deep)));
+    (nodes, depth + 1)
+}
+
+fn check_depth(depth: usize, line: usize) -> Result<(), SyntaxError> {
+    if depth > MOST_DEPTH { Err(too_deep(line)) } else { Ok(()) }
+}
+
+fn too_deep(line: usize) -> SyntaxError {
+    SyntaxError::new(line, format!("lists and maps are nested deeper than {MOST_DEPTH} levels"))
 }
 
 impl Node {
@@ -81,6 +278,36 @@ impl Node {
             Value::Mapping(entries) if self.tag.is_none() => Some(entries),
             _ => None,
         }
+    }
+
+    /// The value of a key of a mapping.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let entries = self.mapping()?;
+        entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+    }
+
+    pub fn items(&self) -> Option<&[Self]> {
+        match &self.value {
+            Value::Sequence(items) if self.tag.is_none() => Some(items),
+            _ => None,
+        }
+    }
+
+    /// As SAM's YAML 1.1 reads it, and as text, which CloudFormation takes for the same.
+    pub fn boolean(&self) -> Option<bool> {
+        match self.text()?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => Some(true),
+            "false" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    pub fn number(&self) -> Option<i64> {
+        self.text()?.trim().parse().ok()
+    }
+
+    pub fn scalar(text: &str, line: usize) -> Self {
+        Self { line, tag: None, value: Value::Scalar { text: text.to_owned(), quoted: true } }
     }
 
     /// What a reader of the file would call it.
@@ -118,5 +345,64 @@ mod tests {
         let error = parse("A: 1\nB: [1,\nC: }").unwrap_err();
         assert!(error.line >= 2, "{error:?}");
         assert_eq!(parse("  \n# nothing\n"), Ok(None));
+    }
+
+    /// One line of JSON-like text, to compare trees by.
+    fn flat(node: &Node) -> String {
+        let tag = node.tag.as_ref().map(|tag| format!("!{tag} ")).unwrap_or_default();
+        let join = |parts: Vec<String>| parts.join(",");
+        match &node.value {
+            Value::Scalar { text, .. } => format!("{tag}{text}"),
+            Value::Sequence(items) => format!("{tag}[{}]", join(items.iter().map(flat).collect())),
+            Value::Mapping(entries) => {
+                let entries = entries.iter().map(|(key, value)| format!("{}:{}", flat(key), flat(value)));
+                format!("{tag}{{{}}}", join(entries.collect()))
+            }
+        }
+    }
+
+    #[test]
+    fn puts_aliases_and_merge_keys_in_place() {
+        for (text, expected) in [
+            ("a: &x {k: 1}\nb: *x\n", "{a:{k:1},b:{k:1}}"),
+            ("a: &x !Sub hello\nb: [*x, *x]\n", "{a:!Sub hello,b:[!Sub hello,!Sub hello]}"),
+            ("a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n", "{a:{k:1,l:2},b:{k:1,l:3}}"),
+            ("a: &x {k: 1}\nb: &y {k: 2, m: 3}\nc: {<<: [*x, *y]}\n", "{a:{k:1},b:{k:2,m:3},c:{k:1,m:3}}"),
+            ("'<<': 1\n", "{<<:1}"),
+            ("a: !!str 12\nb: ! 12\n", "{a:12,b:12}"),
+        ] {
+            assert_eq!(flat(&parse(text).unwrap().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_absurd() {
+        let bomb: String = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+            format!("{text}a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1)
+        });
+        let deep_aliases: String = (1..90).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
+            format!("{text}a{level}: &a{level} [[*a{0}]]\n", level - 1)
+        });
+        for (text, line, expected) in [
+            ("a: 1\nb: 2\na: 3\n".to_owned(), 3, "`a` stands here a second time"),
+            ("a:\n  b: 1\n\tc: 2\n".to_owned(), 3, ""),
+            ("a: *x\n".to_owned(), 1, "unknown anchor"),
+            ("a: &x [*x]\n".to_owned(), 1, "cannot contain itself"),
+            ("a: {<<: 1}\n".to_owned(), 1, "`<<` must be given a map"),
+            ("a: 1\n---\nb: 2\n".to_owned(), 3, "a second document"),
+            ("a: !Base64 !Sub x\n".to_owned(), 1, ""),
+            (format!("a:\n  {}", "[".repeat(5000)), 2, "nested deeper than 100"),
+            ("- ".repeat(5000), 1, "nested deeper than 100"),
+            ((0..500).map(|level| format!("{}a:\n", " ".repeat(level))).collect(), 101, "nested deeper"),
+            (bomb, 16, "more than 300000 values"),
+            (deep_aliases, 51, "nested deeper than 100"),
+            ("# ".repeat(MOST_BYTES), 1, "bytes; the most that is read"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.text.contains(expected), "{error:?}: {expected}");
+            if !expected.is_empty() {
+                assert_eq!(error.line, line, "{expected}");
+            }
+        }
     }
 }

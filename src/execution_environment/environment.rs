@@ -11,6 +11,7 @@ use super::bell::Rung;
 use super::line::{Expected, Line, Taken};
 use super::memory;
 use super::output::Output;
+use super::stream::{self, Speaker};
 use super::variables::{self, Surroundings};
 use super::zygote::{Process, Python, Zygote, ZygoteError};
 use crate::config::Account;
@@ -49,9 +50,14 @@ pub struct InitReport {
 /// How a phase of an environment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    Answered { kind: Kind, payload: Vec<u8> },
+    Answered {
+        kind: Kind,
+        payload: Vec<u8>,
+    },
     TimedOut,
     OutOfMemory,
+    /// A stream was longer than it may be.
+    StreamTooLong,
     Exited(Exit),
 }
 
@@ -120,7 +126,7 @@ impl Environment {
             process_name: format!("fn:{}", function.name),
             environment: variables::complete(&function, &surroundings),
             task_root: function.task_root.display().to_string(),
-            layers: Vec::new(),
+            layers: function.layer_paths(&runtime).iter().map(|path| path.display().to_string()).collect(),
             bytecode_cache: Some(
                 common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
             ),
@@ -142,7 +148,7 @@ impl Environment {
             spoiled: false,
             idle_since: began,
         };
-        let finished = environment.phase(None, began, limit).await;
+        let finished = environment.phase(None, None, began, limit).await;
         match finished.ended {
             Ended::Answered { kind: Kind::Ready, .. } => {
                 environment.init = Some(InitReport { duration: finished.duration, output: finished.output });
@@ -153,8 +159,14 @@ impl Environment {
         }
     }
 
-    /// One invocation, from request to answer, timeout or death.
-    pub async fn invoke(&mut self, invocation: &Invocation, timeout: Duration) -> Finished {
+    /// One invocation, from request to answer, timeout or death. With a `speaker` the answer may be a
+    /// stream.
+    pub async fn invoke(
+        &mut self,
+        invocation: &Invocation,
+        timeout: Duration,
+        speaker: Option<&mut Speaker>,
+    ) -> Finished {
         let began = Instant::now();
         self.next_nonce = self.next_nonce.wrapping_add(1);
         let deadline = SystemTime::now() + timeout;
@@ -163,6 +175,7 @@ impl Environment {
         Request {
             nonce: self.next_nonce,
             deadline_ms: deadline_ms as u64,
+            streams: speaker.is_some(),
             request_id: &invocation.request_id,
             trace_id: &invocation.trace_id,
             function_arn: &invocation.function_arn,
@@ -171,7 +184,7 @@ impl Environment {
             event: &invocation.event,
         }
         .encode(&mut frame);
-        self.phase(Some(&frame), began, timeout).await
+        self.phase(Some(&frame), speaker, began, timeout).await
     }
 
     pub fn take_init(&mut self) -> Option<InitReport> {
@@ -190,10 +203,17 @@ impl Environment {
     }
 
     /// Sends `frame`, if any, and waits for one answer: both phases are this.
-    async fn phase(&mut self, frame: Option<&[u8]>, began: Instant, limit: Duration) -> Finished {
+    async fn phase(
+        &mut self,
+        frame: Option<&[u8]>,
+        mut speaker: Option<&mut Speaker>,
+        began: Instant,
+        limit: Duration,
+    ) -> Finished {
         let deadline = began + limit;
         let mut output = Output::default();
-        let (ended, max_memory_kib) = self.exchange(frame, deadline, &mut output).await;
+        let (ended, max_memory_kib) =
+            self.exchange(frame, speaker.as_deref_mut(), deadline, &mut output).await;
         let duration = began.elapsed();
         // All that the handler had printed before it answered is in the pipe already.
         self.line.drain_output(&mut output);
@@ -207,7 +227,9 @@ impl Environment {
             Ended::OutOfMemory => self.function.configuration.memory_mb,
             _ => self.max_memory_kib.div_ceil(1024),
         };
-        let untouched = matches!(ended, Ended::Exited(_)) && frame.is_some() && self.line.is_untouched();
+        let has_begun = speaker.is_some_and(|speaker| speaker.has_begun());
+        let untouched =
+            matches!(ended, Ended::Exited(_)) && frame.is_some() && !has_begun && self.line.is_untouched();
         Finished {
             ended,
             untouched,
@@ -221,13 +243,17 @@ impl Environment {
     async fn exchange(
         &mut self,
         frame: Option<&[u8]>,
+        mut speaker: Option<&mut Speaker>,
         deadline: Instant,
         output: &mut Output,
     ) -> (Ended, u32) {
+        if speaker.is_some() {
+            self.line.mailbox.office.attend();
+        }
         let expected = Expected { nonce: frame.map_or(0, |_| self.next_nonce), init: frame.is_none() };
         let mut unsent = frame.map_or(&[][..], |frame| self.line.leave(frame));
         let bell = self.line.bell;
-        if frame.is_some() && unsent.is_empty() {
+        if frame.is_some() && unsent.is_empty() && speaker.is_none() {
             // Most invocations are over in a moment. Until one has taken longer than that, nothing
             // but its answer is waited for.
             match bell.answered(&self.line.mailbox).await {
@@ -238,15 +264,51 @@ impl Environment {
         let mut look = Instant::now() + memory::INTERVAL;
         let timer = tokio::time::sleep_until(look.min(deadline).into());
         tokio::pin!(timer);
+        let outlet = speaker.as_ref().map(|speaker| speaker.outlet());
         loop {
+            // While a piece waits for whoever listens, no more are taken: the environment waits too.
+            let (piece_waits, somebody_listens) = match &speaker {
+                Some(speaker) => (speaker.holds_a_piece(), !speaker.is_abandoned()),
+                None => (false, false),
+            };
             tokio::select! {
                 biased;
                 rung = bell.answered(&self.line.mailbox), if frame.is_some() => {
                     if rung == Rung::Answer {
-                        return self.collected(expected).await;
+                        // What has begun as a stream ends in the pipe.
+                        return match &speaker {
+                            Some(speaker) if speaker.has_begun() => self.believe(Taken::Malformed).await,
+                            _ => self.collected(expected).await,
+                        };
                     }
                 }
-                readable = self.line.answers.readable(), if self.line.answers_are_open => {
+                // Before what an environment could keep busy without end.
+                () = &mut timer => {
+                    let now = Instant::now();
+                    if now >= deadline {
+                        let peak = memory::peak_kib(self.process.pid);
+                        self.process.kill();
+                        return (Ended::TimedOut, peak);
+                    }
+                    if memory::exceeds(self.process.pid, self.function.configuration.memory_mb) {
+                        self.process.kill();
+                        return (Ended::OutOfMemory, 0);
+                    }
+                    look = now + memory::INTERVAL;
+                    timer.as_mut().reset(look.min(deadline).into());
+                }
+                () = stream::room(outlet.as_ref()), if piece_waits => {
+                    if let Some(speaker) = speaker.as_deref_mut() {
+                        speaker.pass_on();
+                    }
+                }
+                () = stream::abandoned(outlet.as_ref()), if somebody_listens => {
+                    if let Some(speaker) = speaker.as_deref_mut() {
+                        speaker.abandon();
+                    }
+                    self.line.mailbox.office.abandon();
+                }
+                readable = self.line.answers.readable(), if self.line.answers_are_open && !piece_waits => {
                     match readable.map_err(drop).and_then(|()| self.line.read_answers()) {
                         Ok(()) => {}
                         // The mailbox cannot be closed; how the process ends is told elsewhere.
@@ -255,7 +317,15 @@ impl Environment {
                         // cannot answer without.
                         Err(()) => return (self.exit(deadline).await, 0),
                     }
-                    match self.line.take(expected) {
+                    let taken = match speaker.as_deref_mut() {
+                        Some(speaker) => {
+                            let taken = self.line.take_stream(expected, speaker);
+                            speaker.pass_on();
+                            taken
+                        }
+                        None => self.line.take(expected),
+                    };
+                    match taken {
                         Taken::Incomplete => {}
                         taken => return self.believe(taken).await,
                     }
@@ -276,9 +346,11 @@ impl Environment {
                 exit = self.process.exited() => {
                     // It may have answered with its last breath.
                     self.line.read_last_answers();
-                    let last = match self.line.collect(expected) {
-                        Taken::Incomplete => self.line.take(expected),
-                        collected => collected,
+                    let last = match (self.line.collect(expected), speaker.as_deref_mut()) {
+                        (Taken::Incomplete, Some(speaker)) => self.line.take_stream(expected, speaker),
+                        (Taken::Incomplete, None) => self.line.take(expected),
+                        (_, Some(speaker)) if speaker.has_begun() => Taken::Malformed,
+                        (collected, _) => collected,
                     };
                     return match last {
                         Taken::Answer { kind, payload, max_memory_kib, .. } => {
@@ -287,20 +359,6 @@ impl Environment {
                         }
                         _ => (Ended::Exited(exit), 0),
                     };
-                }
-                () = &mut timer => {
-                    let now = Instant::now();
-                    if now >= deadline {
-                        let peak = memory::peak_kib(self.process.pid);
-                        self.process.kill();
-                        return (Ended::TimedOut, peak);
-                    }
-                    if memory::exceeds(self.process.pid, self.function.configuration.memory_mb) {
-                        self.process.kill();
-                        return (Ended::OutOfMemory, 0);
-                    }
-                    look = now + memory::INTERVAL;
-                    timer.as_mut().reset(look.min(deadline).into());
                 }
             }
         }
@@ -319,6 +377,7 @@ impl Environment {
                 self.spoiled |= self.line.is_soiled;
                 (Ended::Answered { kind, payload }, max_memory_kib)
             }
+            Taken::TooLong => (Ended::StreamTooLong, memory::peak_kib(self.process.pid)),
             Taken::Incomplete | Taken::Malformed => {
                 self.process.kill();
                 (Ended::Exited(self.process.exited().await), 0)

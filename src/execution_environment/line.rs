@@ -11,12 +11,15 @@ use tokio::net::unix::pipe;
 
 use super::bell::{Bell, Mailbox, bell};
 use super::output::Output;
+use super::stream::{Refused, Speaker};
 use crate::protocol::control::FORK_DESCRIPTORS;
-use crate::protocol::frame::{Answer, Kind};
+use crate::protocol::frame::{Answer, Kind, MAX_RESULT};
 use crate::protocol::mailbox::{Found, Office, Place};
 
 /// More answers that nobody has asked for than a mistake explains.
 const MAX_STALE_ANSWERS: u32 = 10_000;
+/// What is still read of an environment that has ended; its children may go on writing.
+const MAX_LAST_WORDS: usize = MAX_RESULT + 64 * 1024;
 
 pub struct Line {
     pub bell: &'static Bell,
@@ -50,8 +53,15 @@ impl Ends {
 /// An answer that may be one.
 pub enum Taken {
     Incomplete,
-    Answer { kind: Kind, payload: Vec<u8>, max_memory_kib: u32, has_waited: bool },
+    Answer {
+        kind: Kind,
+        payload: Vec<u8>,
+        max_memory_kib: u32,
+        has_waited: bool,
+    },
     Malformed,
+    /// A stream is longer than it may be.
+    TooLong,
 }
 
 /// What counts as the answer.
@@ -127,7 +137,7 @@ impl Line {
 
     /// All of it, without asking the reactor, which may not have heard yet.
     pub fn read_last_answers(&mut self) {
-        loop {
+        while self.incoming.len() < MAX_LAST_WORDS {
             let filled = self.incoming.len();
             self.incoming.resize(filled + self.room(), 0);
             let read = rustix::io::read(self.answers.as_fd(), &mut self.incoming[filled..]);
@@ -169,6 +179,40 @@ impl Line {
         }
     }
 
+    /// The same where the answer may be a stream: its pieces go to `speaker`.
+    pub fn take_stream(&mut self, expected: Expected, speaker: &mut Speaker) -> Taken {
+        let mut at = 0;
+        let taken = loop {
+            let (answer, length) = match Answer::decode(&self.incoming[at..]) {
+                Ok(None) => break Taken::Incomplete,
+                Err(_) => break Taken::Malformed,
+                Ok(Some(decoded)) => decoded,
+            };
+            at += length;
+            if answer.nonce != expected.nonce || answer.kind.is_of_init() {
+                self.is_soiled = true;
+                self.stale_answers += 1;
+                if self.stale_answers > MAX_STALE_ANSWERS {
+                    break Taken::Malformed;
+                }
+                continue;
+            }
+            match speaker.take(answer.kind, answer.payload) {
+                Ok(true) => {}
+                Ok(false) => break taken(&answer),
+                Err(Refused::OutOfTurn) => break Taken::Malformed,
+                Err(Refused::TooLong) => break Taken::TooLong,
+            }
+        };
+        self.incoming.drain(..at);
+        if !matches!(taken, Taken::Incomplete) {
+            self.is_soiled |= !self.incoming.is_empty();
+            self.incoming = Vec::new();
+            self.mailbox.office.clear();
+        }
+        taken
+    }
+
     /// Whether an environment that has died had not seen the last request.
     pub fn is_untouched(&self) -> bool {
         self.mailbox.office.is_untouched()
@@ -185,7 +229,7 @@ impl Line {
 
 impl Expected {
     fn is(self, answer: &Answer<'_>) -> bool {
-        answer.nonce == self.nonce && self.init == matches!(answer.kind, Kind::Ready | Kind::InitFault)
+        answer.nonce == self.nonce && self.init == answer.kind.is_of_init() && !answer.kind.is_of_stream()
     }
 }
 

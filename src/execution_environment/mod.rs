@@ -5,6 +5,7 @@
 //! - `zygote`: starting zygotes, forking environments, hearing how they end.
 //! - `line`, `bell`: what lies between the gateway and an environment, and how answers are noticed.
 //! - `environment`: one environment: init phase, invocations, timeout, end.
+//! - `stream`: an answer that leaves piece by piece.
 //! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
 //! - `orphans`: what a zygote that was killed leaves behind.
 //! - `pool`: which environment serves the next invocation.
@@ -18,11 +19,13 @@ mod memory;
 mod orphans;
 mod output;
 mod pool;
+mod stream;
 mod variables;
 mod zygote;
 
 pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
 pub use pool::{AcquireError, Environments, Lease, PoolCounts, PythonFor};
+pub use stream::{Listener, Speaker, stream};
 pub use variables::{RESERVED, RESERVED_PREFIX};
 pub use zygote::{Python, ZygoteError};

@@ -15,6 +15,8 @@ pub struct Function {
     pub name: FunctionName,
     /// The folder that holds the code.
     pub task_root: PathBuf,
+    /// Folders of layers, in the order in which they are laid over each other (a later one wins).
+    pub layers: Vec<PathBuf>,
     pub configuration: Configuration,
     pub code: Code,
 }
@@ -78,8 +80,22 @@ impl Function {
     pub fn same_version(&self, other: &Self) -> bool {
         self.name == other.name
             && self.task_root == other.task_root
+            && self.layers == other.layers
             && self.configuration == other.configuration
             && self.code.sha256 == other.code.sha256
+    }
+
+    /// Where Python looks for what the layers hold: on Lambda `/opt/python/lib/RUNTIME/site-packages`,
+    /// then `/opt/python`; of two layers the later one first. Last come folders that are not laid out
+    /// as layers: what `sam build` would make one of, or has made of a function.
+    pub fn layer_paths(&self, runtime: &str) -> Vec<PathBuf> {
+        let packages = PathBuf::from("python/lib").join(runtime).join("site-packages");
+        let inside = [packages, PathBuf::from("python")];
+        let below =
+            |inside: &PathBuf| self.layers.iter().rev().map(|layer| layer.join(inside)).collect::<Vec<_>>();
+        let plain = self.layers.iter().rev().filter(|layer| !layer.join("python").is_dir());
+        let folders = inside.iter().flat_map(below).chain(plain.cloned());
+        folders.filter(|folder| folder.is_dir()).collect()
     }
 
     /// A short form of the code's hash, for people.

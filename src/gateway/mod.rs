@@ -1,119 +1,423 @@
-//! API Gateway: route -> event -> invoke -> response.
+//! API Gateway, function URLs and load balancers:
+//! address -> route -> authorize -> event -> invoke -> response.
 //!
-//! Without a template every function has the routes of an HTTP API, `ANY /NAME` and
-//! `ANY /NAME/{proxy+}`, with payload format 2.0.
+//! | file | what it knows |
+//! |---|---|
+//! | `request` | a request, read whole; where it goes, and who is asking |
+//! | `address` | which API a host and a path mean |
+//! | `routes` | which of its routes |
+//! | `authorize` | whether the request may pass |
+//! | `cors` | what pages of other origins may do |
+//! | `payload` | events and responses of Lambda proxy integrations, by kind |
+//! | `streaming` | responses that leave while the handler still runs |
+//! | `context` | what a request is, by the names that mappings ask for |
+//! | `mapping` | integrations that are no Lambda proxies: templates, MOCK, other servers |
+//! | `web_socket` | connections that stay: events, selection of routes, `@connections` |
+//! | `error` | what the gateway itself answers |
 
+mod address;
+mod authorize;
+mod context;
+mod cors;
 mod error;
-mod payload_v2;
+pub mod mapping;
+mod payload;
+mod request;
 mod routes;
+mod streaming;
+mod web_socket;
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::body::{Body, Bytes};
+use http::{Method, Request as HttpRequest, Response, header};
 
-use crate::http::Peer;
-use crate::invocation::{Invocation, Outcome};
+use crate::api::{self, Api, Integration, IntegrationKind, Kind, PayloadVersion};
+use crate::config::Access;
+use crate::deployment::Deployment;
+use crate::invocation::{Completed, Invocation, Outcome};
 use crate::invoker::{InvokeError, Invoker};
 
-use error::GatewayError;
-pub use routes::{Route, of_function};
-
-/// API Gateway's limit for a request's body.
-const BODY_LIMIT: usize = 10 * 1024 * 1024;
-/// Lambda's limit for the event that is made of it.
-const EVENT_LIMIT: usize = 6_291_456;
+use address::{Asked, Directory, Located, Lost};
+use error::{About, GatewayError};
+use request::{BODY_LIMIT, Caller, EVENT_LIMIT, LOAD_BALANCER_LIMIT, Matched, Request};
 
 /// A cheap handle: what is needed to answer a request.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct Gateway(Arc<Shared>);
+
+struct Shared {
     invoker: Invoker,
-    api: Api,
+    site: Site,
+    /// For HTTP_PROXY.
+    client: mapping::Client,
+    /// Of the deployment that was current when it was made.
+    directory: Mutex<(Arc<Deployment>, Arc<Directory>)>,
+    access: authorize::State,
+    /// WebSockets.
+    connections: web_socket::Connections,
 }
 
-/// Who this API Gateway is, in the events.
-#[derive(Clone)]
-pub struct Api {
-    pub id: std::sync::Arc<str>,
-    pub account: std::sync::Arc<str>,
+/// Where and who these API Gateways are, in the events.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub account: String,
+    pub region: String,
     /// The port that clients connect to.
     pub port: u16,
+    /// Whether they speak HTTPS.
+    pub tls: bool,
+    pub access: Access,
 }
 
 impl Gateway {
-    pub fn new(invoker: Invoker, api_id: &str, port: u16) -> Self {
-        let account = invoker.account().id.as_str().into();
-        Self { invoker, api: Api { id: api_id.into(), account, port } }
+    pub fn new(invoker: Invoker, port: u16, tls: bool, access: Access) -> Self {
+        let account = invoker.account();
+        let state = authorize::State::new(&access);
+        let site = Site { account: account.id.clone(), region: account.region.clone(), port, tls, access };
+        let directory = Mutex::new((Arc::new(Deployment::default()), Arc::new(Directory::default())));
+        let connections = web_socket::Connections::new(web_socket::Limits::default());
+        Self(Arc::new(Shared {
+            invoker,
+            site,
+            client: mapping::Client::default(),
+            directory,
+            access: state,
+            connections,
+        }))
+    }
+
+    /// Ends the connections that stay, as soon as the messages that they have begun are done.
+    pub fn close_connections(&self) {
+        self.0.connections.stop();
+    }
+
+    /// Returns when no connection is left, and the last `$disconnect` has been heard.
+    pub async fn connections_closed(&self) {
+        self.0.connections.ended().await;
     }
 
     pub fn service(self) -> axum::Router {
-        axum::Router::new().fallback(move |request: Request<Body>| {
+        axum::Router::new().fallback(move |request: HttpRequest<Body>| {
             let gateway = self.clone();
             async move { gateway.answer(request).await }
         })
     }
 
+    fn invoker(&self) -> &Invoker {
+        &self.0.invoker
+    }
+
+    fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    /// What authorizers, throttles and API keys remember.
+    fn access(&self) -> &authorize::State {
+        &self.0.access
+    }
+
+    fn connections(&self) -> &web_socket::Connections {
+        &self.0.connections
+    }
+
+    fn client(&self) -> &mapping::Client {
+        &self.0.client
+    }
+
     /// Always answers; the terminal gets one line.
-    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    async fn answer(&self, request: HttpRequest<Body>) -> Result<Response<Body>, Infallible> {
         let began = Instant::now();
         let method = request.method().clone();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let mut line = Line { method, path, function: None, note: None };
-        let response = match self.handle(request, &mut line).await {
-            Ok(response) => response,
-            Err(error) => {
-                line.note = error.note();
-                error.into_response()
-            }
-        };
+        let response = self.handle(request, &mut line).await;
         line.log(response.status().as_u16(), began);
         Ok(response)
     }
 
-    async fn handle(&self, request: Request<Body>, line: &mut Line) -> Result<Response<Body>, GatewayError> {
+    async fn handle(&self, request: HttpRequest<Body>, line: &mut Line) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
-        check_host(&head)?;
-        let route = routes::find(self.invoker.deployments(), head.uri.path()).await?;
-        line.function = Some(route.function.clone());
-        let body = read_body(&head, body).await?;
-
-        let request = payload_v2::Request { head: &head, body: &body, peer, route: &route, api: &self.api };
-        let (event, trace) = request.event();
-        if event.len() > EVENT_LIMIT {
-            return Err(GatewayError::TooLarge);
-        }
-        let invocation = Invocation {
-            request_id: Invocation::new_request_id(),
-            trace_id: trace.for_function(),
-            function_arn: self
-                .invoker
-                .account()
-                .function_arn(&self.invoker.account().region, &route.function),
-            client_context: None,
-            event,
+        let located = match request::check_host(&head) {
+            Ok(()) => self.locate(&head).await,
+            Err(error) => Err(Lost { kind: Kind::Http, api: None, error }),
         };
-        let limit = self.invoker.limits().integration_timeout;
-        let completed =
-            match tokio::time::timeout(limit, self.invoker.invoke(&route.function, invocation)).await {
-                Err(_) => return Err(GatewayError::IntegrationTimeout(limit)),
-                Ok(Err(InvokeError::NotFound(_))) => return Err(GatewayError::NotFound { hint: None }),
-                Ok(Err(error @ InvokeError::Throttled(_))) => {
-                    return Err(GatewayError::Throttled(error.to_string()));
+        let matched = match located {
+            Ok(Located::Route(matched)) => matched,
+            Ok(Located::WebSocket { api, stage, path }) => {
+                let about = Request::new(head.clone(), Bytes::new());
+                let request = HttpRequest::from_parts(head, body);
+                let answer = web_socket::answer(self, request, api.clone(), stage, &path, line);
+                let answer = Box::pin(answer).await;
+                let about = About { kind: Kind::WebSocket, request: &about, api: Some(&api), matched: None };
+                return answer.unwrap_or_else(|error| line.refuse(error, about));
+            }
+            Err(Lost { kind, api, error }) => {
+                let request = Request::new(head, Bytes::new());
+                return line
+                    .refuse(error, About { kind, request: &request, api: api.as_deref(), matched: None });
+            }
+        };
+        let kind = matched.kind();
+        line.function = matched.route().function().map(str::to_owned);
+        let (body, refused) = match read(kind, &head, body).await {
+            Ok(body) => (body, None),
+            Err(error) => (Bytes::new(), Some(error)),
+        };
+        let request = Request::new(head, body);
+        let about = About::matched(&request, &matched);
+        let cors = matched.api.cors.as_ref();
+        if let Some(cors) = cors
+            && let Some(mut answer) = cors::preflight(cors, kind, &request)
+        {
+            payload::stamp(answer.headers_mut(), kind, &request);
+            return answer;
+        }
+        let answer = match refused {
+            Some(error) => Err(error),
+            None => self.integrate(&request, &matched, line).await,
+        };
+        let mut response = match answer {
+            Ok(mut response) => {
+                payload::stamp(response.headers_mut(), kind, &request);
+                response
+            }
+            Err(error) => line.refuse(error, about),
+        };
+        if let Some(cors) = cors {
+            cors::apply(cors, kind, &request, &mut response);
+        }
+        response
+    }
+
+    /// The route of this request, in what is deployed now; while something is being saved, in what
+    /// will be deployed in a moment.
+    async fn locate(&self, head: &http::request::Parts) -> Result<Located, Lost> {
+        let deployments = self.invoker().deployments();
+        let host = request::host(head);
+        let asked = Asked {
+            method: head.method.as_str(),
+            host: &host,
+            path: head.uri.path(),
+            upgrade: is_web_socket(head),
+        };
+        let locate = || {
+            let directory = self.directory();
+            directory.locate(asked).or_else(|lost| {
+                // An API that speaks of CORS answers preflights without a route for OPTIONS.
+                let about = cors::requested_method(head).map(|method| Asked { method, ..asked });
+                match about.map(|about| directory.locate(about)) {
+                    Some(Ok(Located::Route(matched))) if matched.api.cors.is_some() => {
+                        Ok(Located::Route(matched))
+                    }
+                    _ => Err(lost),
                 }
-                Ok(Err(error)) => return Err(GatewayError::Integration(error.to_string())),
-                Ok(Ok(completed)) => completed,
+            })
+        };
+        let located = locate();
+        let function = match &located {
+            Ok(Located::Route(matched)) => matched.route().function().map(str::to_owned),
+            _ => None,
+        };
+        let located = if deployments.settle_routes(function.as_deref()).await { locate() } else { located };
+        located.map_err(|lost| {
+            let error = match lost.error {
+                GatewayError::NotFound { hint: None } => {
+                    GatewayError::NotFound { hint: hint(&deployments.current(), head.uri.path()) }
+                }
+                error => error,
             };
+            Lost { error, ..lost }
+        })
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        let current = self.invoker().deployments().current();
+        let mut known = self.0.directory.lock().unwrap();
+        if !Arc::ptr_eq(&known.0, &current) {
+            let directory = Arc::new(Directory::new(&current.apis));
+            *known = (current, directory);
+        }
+        known.1.clone()
+    }
+
+    async fn integrate(
+        &self,
+        request: &Request,
+        matched: &Matched,
+        line: &mut Line,
+    ) -> Result<Response<Body>, GatewayError> {
+        // What is rare waits in a box of its own: a future is moved about as large as its largest branch.
+        let caller = match authorize::is_open(matched) {
+            true => Caller::default(),
+            false => Box::pin(authorize::authorize(self, request, matched)).await?,
+        };
+        let Integration { kind, timeout } = &matched.route().integration;
+        let limit = timeout.unwrap_or_else(|| self.default_timeout(matched.kind()));
+        let answer = async {
+            match kind {
+                IntegrationKind::Function { function, payload, streams, request: mapping, responses } => {
+                    let site = self.site();
+                    let mapped = mapping::apply_to_request(mapping, request, matched, &caller, site);
+                    let (request, matched) = match &mapped {
+                        Some(mapped) => (&mapped.request, &mapped.matched),
+                        None => (request, matched),
+                    };
+                    let response = match streams {
+                        true => {
+                            let answer =
+                                streaming::proxy(self, request, matched, &caller, function, *payload);
+                            Box::pin(answer).await?
+                        }
+                        false => self.proxy(request, matched, &caller, function, *payload).await?,
+                    };
+                    if responses.is_empty() {
+                        return Ok(response);
+                    }
+                    let answer =
+                        mapping::apply_to_response(responses, response, request, matched, &caller, site);
+                    Box::pin(answer).await
+                }
+                IntegrationKind::Mapped(mapped) => {
+                    Box::pin(mapping::mapped(self, request, matched, &caller, mapped)).await
+                }
+                IntegrationKind::Http(http) => {
+                    Box::pin(mapping::http_proxy(self, request, matched, &caller, http)).await
+                }
+                IntegrationKind::Missing { reason } => Err(GatewayError::Integration(reason.clone())),
+            }
+        };
+        let answer = match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(GatewayError::IntegrationTimeout(limit)),
+        };
+        if caller.pretended {
+            line.note = Some("acting as somebody (--act-as)".to_owned());
+        }
+        answer
+    }
+
+    fn default_timeout(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Http => self.invoker().limits().integration_timeout,
+            Kind::Rest | Kind::WebSocket => api::REST_TIMEOUT,
+            // The function's own timeout is the only one.
+            Kind::FunctionUrl | Kind::LoadBalancer => Duration::from_secs(900 + 60),
+        }
+    }
+
+    /// AWS_PROXY: the whole request is the event.
+    async fn proxy(
+        &self,
+        request: &Request,
+        matched: &Matched,
+        caller: &Caller,
+        function: &str,
+        version: PayloadVersion,
+    ) -> Result<Response<Body>, GatewayError> {
+        let function = with_stage_variables(function, matched);
+        let request_id = request.invocation_id(matched.kind());
+        let event = payload::event(request, matched, version, caller, self.site(), &request_id);
+        let completed = self.invoke(&function, event, &request.trace.for_function(), request_id).await?;
+        self.proxied(completed, request, matched, function, version)
+    }
+
+    /// The response that a result describes.
+    fn proxied(
+        &self,
+        completed: Completed,
+        request: &Request,
+        matched: &Matched,
+        function: String,
+        version: PayloadVersion,
+    ) -> Result<Response<Body>, GatewayError> {
         match completed.outcome {
             Outcome::Failed { payload, .. } => {
                 Err(GatewayError::FunctionError { error_type: error_type(&payload) })
             }
-            Outcome::Returned { payload, .. } => payload_v2::response(payload)
-                .map_err(|malformed| GatewayError::Malformed { function: route.function.clone(), malformed }),
+            Outcome::Returned { payload, .. } => payload::response(payload, request, matched, version)
+                .map_err(|malformed| GatewayError::Malformed { function, malformed }),
         }
     }
+
+    /// Calls a function on behalf of an API.
+    async fn invoke(
+        &self,
+        function: &str,
+        event: Vec<u8>,
+        trace_id: &str,
+        request_id: String,
+    ) -> Result<Completed, GatewayError> {
+        let invocation = self.invocation(function, event, trace_id, request_id)?;
+        Ok(self.invoker().invoke(unqualified(function), invocation).await?)
+    }
+
+    fn invocation(
+        &self,
+        function: &str,
+        event: Vec<u8>,
+        trace_id: &str,
+        request_id: String,
+    ) -> Result<Invocation, GatewayError> {
+        if event.len() > EVENT_LIMIT {
+            return Err(GatewayError::TooLarge);
+        }
+        let account = self.invoker().account();
+        Ok(Invocation {
+            request_id,
+            trace_id: trace_id.to_owned(),
+            function_arn: account.function_arn(&account.region, function),
+            client_context: None,
+            event,
+        })
+    }
+}
+
+/// The body of a request to an API of this kind, if it takes the request.
+async fn read(kind: Kind, head: &http::request::Parts, body: Body) -> Result<Bytes, GatewayError> {
+    error::check_headers(kind, &head.headers)?;
+    if kind == Kind::LoadBalancer && is_web_socket(head) {
+        return Err(GatewayError::BadRequest("a load balancer's function cannot answer a WebSocket"));
+    }
+    let limit = match kind {
+        Kind::LoadBalancer => LOAD_BALANCER_LIMIT,
+        Kind::FunctionUrl => EVENT_LIMIT,
+        _ => BODY_LIMIT,
+    };
+    request::read_body(head, body, limit).await
+}
+
+impl From<InvokeError> for GatewayError {
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::Throttled(reason) => Self::Throttled(reason),
+            error => Self::Integration(error.to_string()),
+        }
+    }
+}
+
+/// `NAME:QUALIFIER` -> `NAME`
+fn unqualified(function: &str) -> &str {
+    function.split(':').next().unwrap_or(function)
+}
+
+/// `${stageVariables.name}` in a function's name or a URL.
+fn with_stage_variables(text: &str, matched: &Matched) -> String {
+    let mut settled = text.to_owned();
+    if text.contains("${stageVariables.") {
+        for (name, value) in &matched.stage().variables {
+            settled = settled.replace(&format!("${{stageVariables.{name}}}"), value);
+        }
+    }
+    settled
+}
+
+fn is_web_socket(head: &http::request::Parts) -> bool {
+    head.headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// What went wrong, in one word, for the terminal.
@@ -122,34 +426,46 @@ fn error_type(payload: &[u8]) -> String {
     error["errorType"].as_str().unwrap_or("function error").to_owned()
 }
 
-/// hyper lets a request without a Host, or with two, through.
-fn check_host(head: &http::request::Parts) -> Result<(), GatewayError> {
-    let hosts = head.headers.get_all(http::header::HOST).iter().count();
-    match head.version {
-        http::Version::HTTP_11 if hosts != 1 => {
-            Err(GatewayError::BadRequest("a request needs exactly one Host header"))
-        }
-        _ if hosts > 1 => Err(GatewayError::BadRequest("a request needs exactly one Host header")),
-        _ => Ok(()),
+/// What could have been meant by a path that leads nowhere.
+fn hint(deployment: &Deployment, path: &str) -> Option<String> {
+    if path == "/favicon.ico" {
+        return None;
     }
+    let decoded = routes::decode(path);
+    let plain: Vec<&str> = plain_paths(deployment);
+    if let Some(same) = plain.iter().find(|known| known.eq_ignore_ascii_case(&decoded) && **known != decoded)
+    {
+        return Some(format!("there is `{same}`: upper and lower case count"));
+    }
+    let shorter = decoded.trim_end_matches('/');
+    if shorter.len() < decoded.len() && plain.contains(&shorter) {
+        return Some(format!(
+            "`{decoded}` is not `{shorter}` to an HTTP API; leave out the slash at the end"
+        ));
+    }
+    if deployment.functions.is_empty() {
+        return Some("there are no functions yet; `handlerd new NAME` makes one".to_owned());
+    }
+    if plain.is_empty() {
+        return Some("`handlerd routes` lists what is served".to_owned());
+    }
+    let more = if plain.len() > 8 { ", ..." } else { "" };
+    Some(format!("no route fits; there are {}{more}", plain[..plain.len().min(8)].join(", ")))
 }
 
-async fn read_body(head: &http::request::Parts, body: Body) -> Result<Vec<u8>, GatewayError> {
-    let announced =
-        head.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > BODY_LIMIT as u64) {
-        return Err(GatewayError::TooLarge);
-    }
-    if announced == Some(0)
-        || (announced.is_none() && head.method == Method::GET && http_body::Body::is_end_stream(&body))
+/// Paths without variables, each once.
+fn plain_paths(deployment: &Deployment) -> Vec<&str> {
+    let served = |api: &&Arc<Api>| matches!(api.kind, Kind::Http | Kind::Rest);
+    let routes = deployment.apis.iter().filter(served).flat_map(|api| &api.routes);
+    let mut paths: Vec<&str> = Vec::new();
+    for path in
+        routes.map(|route| route.path.as_str()).filter(|path| path.starts_with('/') && !path.contains('{'))
     {
-        return Ok(Vec::new());
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
     }
-    match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge),
-        Err(_) => Err(GatewayError::BadRequest("the request's body ended too early")),
-    }
+    paths
 }
 
 /// What the terminal shows of a request.
@@ -161,6 +477,12 @@ struct Line {
 }
 
 impl Line {
+    /// The gateway's own answer, and why.
+    fn refuse(&mut self, error: GatewayError, about: About<'_>) -> Response<Body> {
+        self.note = error.note();
+        error.into_response(about)
+    }
+
     fn log(&self, status: u16, began: Instant) {
         let ms = began.elapsed().as_micros() as f64 / 1000.0;
         let Self { method, path, function, note } = self;

@@ -3,6 +3,10 @@
 //! The accept loop is our own because `axum::serve` waits for ever for a header that does not come,
 //! and its graceful stop with it.
 
+mod spelling;
+pub mod tls;
+pub mod web_socket;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -17,9 +21,12 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt};
+
+pub use spelling::Spelling;
 
 /// From the first byte of a request to the end of its header; also how long a connection may be idle.
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
@@ -40,11 +47,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// What a connection is encrypted with, as an extension of its requests.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// `TLSv1.3`
+    pub version: String,
+    /// `TLS_AES_128_GCM_SHA256`
+    pub cipher_suite: String,
+}
+
+/// Puts these words behind the status of a response, where HTTP/1 has words there. False if they
+/// cannot stand there.
+pub fn set_reason<B>(response: &mut Response<B>, words: &str) -> bool {
+    let reason = hyper::ext::ReasonPhrase::try_from(words.as_bytes());
+    reason.map(|reason| response.extensions_mut().insert(reason)).is_ok()
+}
+
+#[cfg(test)]
+pub fn reason<B>(response: &Response<B>) -> Option<&str> {
+    let reason = response.extensions().get::<hyper::ext::ReasonPhrase>()?;
+    std::str::from_utf8(reason.as_bytes()).ok()
+}
+
 /// Serves until `stop` changes, then lets connections finish what they have begun.
 ///
 /// Returns when the last connection has ended; whoever calls sets a limit to that.
-pub async fn serve<S>(listener: TcpListener, service: S, mut stop: watch::Receiver<bool>)
-where
+pub async fn serve<S>(
+    listener: TcpListener,
+    tls: Option<tls::Acceptor>,
+    service: S,
+    mut stop: watch::Receiver<bool>,
+) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -69,7 +102,8 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = Connection { stream, peer, watcher: graceful.watcher() };
+                let tls = tls.clone();
+                let connection = Connection { stream, tls, peer, watcher: graceful.watcher() };
                 tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
             }
             Err(error) => {
@@ -84,6 +118,7 @@ where
 
 struct Connection {
     stream: TcpStream,
+    tls: Option<tls::Acceptor>,
     peer: SocketAddr,
     watcher: Watcher,
 }
@@ -98,7 +133,7 @@ impl Connection {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
-        let Self { stream, peer, watcher } = self;
+        let Self { stream, tls, peer, watcher } = self;
         let _ = stream.set_nodelay(true);
         // The builder waits for the first byte without a limit: it has to see which HTTP it is.
         tokio::select! {
@@ -109,18 +144,61 @@ impl Connection {
             }
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        let conversation = Conversation { peer, watcher, builder, stop };
+        let Some(tls) = tls else { return conversation.run(stream, None, service).await };
+        let mut stop = conversation.stop.clone();
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream) => accepted,
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        if let Some(stream) = accepted {
+            let encryption = tls::encryption(&stream);
+            conversation.run(stream, encryption, service).await;
+        }
+    }
+}
+
+/// What is spoken on a connection, encrypted or not.
+struct Conversation {
+    peer: SocketAddr,
+    watcher: Watcher,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Conversation {
+    async fn run<S, Stream>(self, stream: Stream, encryption: Option<Encryption>, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { peer, watcher, builder, stop } = self;
         let activity = watch::Sender::new(Activity::default());
         let active = activity.subscribe();
+        let (stream, heads) = spelling::Recorded::new(stream);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let spelling = heads.take(request.method(), request.version(), request.headers());
             let expects = request.headers().contains_key(http::header::EXPECT);
             let mut request =
                 request.map(|body| Body::new(RequestBody { body: Some(body), discard: !expects }));
             request.extensions_mut().insert(Peer(peer));
+            if let Some(encryption) = &encryption {
+                request.extensions_mut().insert(encryption.clone());
+            }
+            if let Some(spelling) = spelling {
+                request.extensions_mut().insert(spelling);
+            }
             let in_service = InService::begin(&activity);
             let answer = service.clone().oneshot(request);
             async move {
-                let _in_service = in_service;
-                answer.await
+                let response = answer.await?;
+                // A request whose answer is still being made is in service up to the end of it.
+                let response = match response.body().size_hint().exact() {
+                    Some(_) => response,
+                    None => response.map(|body| Body::new(Streamed { body, _in_service: in_service })),
+                };
+                Ok::<_, Infallible>(response)
             }
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -172,6 +250,32 @@ impl Drop for RequestBody {
         if let Some(body) = unread {
             tokio::spawn(tokio::time::timeout(DISCARD_TIME, discard(body)));
         }
+    }
+}
+
+/// The body of an answer whose length nobody knows yet.
+struct Streamed {
+    body: Body,
+    _in_service: InService,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = hyper::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

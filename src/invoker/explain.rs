@@ -64,6 +64,15 @@ fn sentence(function: &Function, failure: &Failure, error: &ErrorObject) -> Stri
     let ErrorObject { error_message, error_type, .. } = error;
     let error_message = escape_control(error_message);
     match failure {
+        Failure::Raised
+            if error_type == "Runtime.MarshalError" && error_message.contains("type generator is not") =>
+        {
+            format!(
+                "{name} returned a generator, but whoever asked takes no stream: {error_message}\n\
+                 hint: it is streamed to callers of a function URL with `InvokeMode: RESPONSE_STREAM`, of a REST API \
+                 with `responseTransferMode: STREAM`, and of InvokeWithResponseStream"
+            )
+        }
         Failure::Raised if error_type == "Runtime.MarshalError" => format!(
             "{name} returned what cannot be sent as JSON: {error_message}\n\
              hint: return text, numbers, lists and dicts; turn other things into text first, with `str(...)` for example"
@@ -100,6 +109,10 @@ fn sentence(function: &Function, failure: &Failure, error: &ErrorObject) -> Stri
              hint: if it needs more, set `MemorySize:` (128 to 10240) in {}/function.yaml",
             configuration.memory_mb,
             function.task_root.display()
+        ),
+        Failure::StreamTooLong => format!(
+            "{name} was ended: it streamed more than 200 MB, the most that Lambda lets through\n\
+             hint: put what is larger into a file or a bucket, and stream where it is"
         ),
         Failure::ResponseTooLarge => {
             format!(

@@ -195,6 +195,7 @@ mod tests {
             sequence: 1,
             name: "hello".parse().unwrap(),
             task_root: "/h".into(),
+            layers: Vec::new(),
             configuration: Configuration::default(),
             code: Code { sha256: [0; 32], size: 0, last_modified: SystemTime::UNIX_EPOCH },
         }

@@ -7,6 +7,7 @@
 mod explain;
 mod log_text;
 mod outcome;
+mod streaming;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,13 +16,14 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::{Account, Limits};
 use crate::deployment::{Deployments, ResolveError};
 use crate::execution_environment::{
-    AcquireError, Ended, Environments, Finished, InitReport, Lease, StartError,
+    AcquireError, Ended, Environments, Finished, InitReport, Lease, Speaker, StartError,
 };
 use crate::function::{Function, FunctionName};
 use crate::invocation::{Completed, Invocation, Outcome, Usage};
 use crate::logs::{Logs, Record};
 
 pub use explain::{explain, show_output};
+pub use streaming::{ResponseStream, Streamed};
 
 /// A cheap handle.
 #[derive(Clone)]
@@ -108,16 +110,13 @@ impl Invoker {
         for _ in 0..TRIES_WITH_THE_DEAD {
             let (function, acquired) = self.find(name).await?;
             let invoker = self.clone();
-            let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation).await });
-            let bug = |error| InvokeError::Unavailable(format!("a bug in handlerd: {error}"));
+            let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation, None).await });
             match task.await.map_err(bug)? {
                 Ok(completed) => return Ok(completed),
                 Err(untouched) => invocation = untouched,
             }
         }
-        Err(InvokeError::Unavailable(format!(
-            "something ends the processes of {name} as soon as they are there"
-        )))
+        Err(too_many_dead(name))
     }
 
     /// The function of this name, and an environment for it.
@@ -179,12 +178,13 @@ impl Invoker {
         function: &Function,
         acquired: Acquired,
         invocation: Invocation,
+        speaker: Option<&mut Speaker>,
     ) -> Result<Completed, Invocation> {
         let began = SystemTime::now();
         let (finished, init, in_init) = match acquired {
             Acquired::Ready { mut lease, limit } => {
                 let init = lease.take_init();
-                (lease.invoke(&invocation, limit).await, init, false)
+                (lease.invoke(&invocation, limit, speaker).await, init, false)
             }
             Acquired::InitFailed(finished) => ((*finished).clone(), None, true),
         };
@@ -288,4 +288,12 @@ impl Invoker {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+fn too_many_dead(name: &str) -> InvokeError {
+    InvokeError::Unavailable(format!("something ends the processes of {name} as soon as they are there"))
+}
+
+fn bug(error: tokio::task::JoinError) -> InvokeError {
+    InvokeError::Unavailable(format!("a bug in handlerd: {error}"))
 }

@@ -5,14 +5,17 @@ use std::time::Duration;
 use crate::execution_environment::Ended;
 use crate::invocation::{Failure, Outcome};
 use crate::protocol::control::Exit;
-use crate::protocol::frame::{Kind, MAX_RESULT};
+use crate::protocol::frame::{Kind, MAX_RESULT, MAX_STREAM};
 
 pub fn of(ended: Ended, request_id: &str, timeout: Duration) -> Outcome {
     match ended {
         Ended::Answered { kind: Kind::Json | Kind::Ready, payload } => {
             Outcome::Returned { payload, raw: false }
         }
-        Ended::Answered { kind: Kind::Raw, payload } => Outcome::Returned { payload, raw: true },
+        // A stream has been sent; what is kept of it is that it is complete.
+        Ended::Answered { kind: Kind::Raw | Kind::Head | Kind::Piece | Kind::End, payload } => {
+            Outcome::Returned { payload, raw: true }
+        }
         Ended::Answered { kind: Kind::Fault, payload } => {
             Outcome::Failed { payload, failure: Failure::Raised }
         }
@@ -20,12 +23,9 @@ pub fn of(ended: Ended, request_id: &str, timeout: Duration) -> Outcome {
             Outcome::Failed { payload, failure: Failure::Init }
         }
         Ended::Answered { kind: Kind::TooLarge, .. } => {
-            let message =
-                format!("Response payload size exceeded maximum allowed payload size ({MAX_RESULT} bytes).");
-            let payload =
-                object([("errorMessage", &message), ("errorType", "Function.ResponseSizeTooLarge")]);
-            Outcome::Failed { payload, failure: Failure::ResponseTooLarge }
+            too_large(MAX_RESULT as u64, Failure::ResponseTooLarge)
         }
+        Ended::StreamTooLong => too_large(MAX_STREAM, Failure::StreamTooLong),
         Ended::TimedOut => {
             let what = format!("Task timed out after {:.2} seconds", timeout.as_secs_f64());
             platform("Sandbox.Timedout", request_id, &what, Failure::TimedOut)
@@ -43,6 +43,12 @@ pub fn of(ended: Ended, request_id: &str, timeout: Duration) -> Outcome {
             platform("Runtime.ExitError", request_id, &what, failure)
         }
     }
+}
+
+fn too_large(limit: u64, failure: Failure) -> Outcome {
+    let message = format!("Response payload size exceeded maximum allowed payload size ({limit} bytes).");
+    let payload = object([("errorMessage", &message), ("errorType", "Function.ResponseSizeTooLarge")]);
+    Outcome::Failed { payload, failure }
 }
 
 fn platform(error_type: &str, request_id: &str, what: &str, failure: Failure) -> Outcome {

@@ -10,8 +10,9 @@ use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::LambdaApi;
 use super::error::ApiError;
-use super::{LambdaApi, name};
+use super::name::{self, Named};
 use crate::invocation::{Completed, Invocation, Outcome, TraceId};
 
 const PAYLOAD_LIMIT: usize = 6_291_456;
@@ -22,7 +23,7 @@ const TAIL: usize = 4096;
 #[derive(Deserialize)]
 pub struct Parameters {
     #[serde(rename = "Qualifier")]
-    qualifier: Option<String>,
+    pub qualifier: Option<String>,
 }
 
 pub async fn invoke(
@@ -33,22 +34,56 @@ pub async fn invoke(
     body: Body,
 ) -> Result<Response, ApiError> {
     let began = std::time::Instant::now();
-    let named = name::parse(&api, &headers, &function, parameters.qualifier.as_deref())?;
-    let kind = text(&headers, "x-amz-invocation-type").unwrap_or("RequestResponse");
-    let tail = text(&headers, "x-amz-log-type") == Some("Tail");
-    match kind {
-        "RequestResponse" | "DryRun" => {}
-        "Event" => {
-            return Err(ApiError::NotImplemented(
-                "asynchronous invocation (InvocationType `Event`)".to_owned(),
-            ));
-        }
-        other => {
-            return Err(ApiError::Validation(format!(
-                "1 validation error detected: Value '{other}' at 'invocationType' failed to satisfy constraint: Member \
-                 must satisfy enum value set: [RequestResponse, Event, DryRun]"
-            )));
-        }
+    let kinds = ["RequestResponse", "Event", "DryRun"];
+    let Asked { named, invocation, trace, tail } =
+        match ask(&api, &function, &parameters, &headers, body, &kinds).await? {
+            Some(asked) => asked,
+            None => return Ok(dry_run()),
+        };
+    let request_id = invocation.request_id.clone();
+    let completed = api.invoker.invoke(&named.name, invocation).await;
+    let completed = completed.map_err(|error| ApiError::of(error, named.arn.clone()))?;
+    log(&named.name, &request_id, began, completed.outcome.failure().is_some());
+    Ok(respond(completed, &request_id, &trace, tail))
+}
+
+/// One line on the terminal.
+pub fn log(function: &str, request_id: &str, began: std::time::Instant, failed: bool) {
+    let ms = began.elapsed().as_micros() as f64 / 1000.0;
+    let result = if failed { "function error" } else { "ok" };
+    tracing::info!(target: "request", function, ms, request_id, "invoke {function} {result} {ms:.1} ms");
+}
+
+/// What a caller wants, in order.
+pub struct Asked {
+    pub named: Named,
+    pub invocation: Invocation,
+    pub trace: TraceId,
+    /// The end of the log is wanted too.
+    pub tail: bool,
+}
+
+/// Reads and checks a request of one of these invocation types. `None`: it was a dry run, and went well.
+pub async fn ask(
+    api: &LambdaApi,
+    function: &str,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    body: Body,
+    kinds: &[&str],
+) -> Result<Option<Asked>, ApiError> {
+    let named = name::parse(api, headers, function, parameters.qualifier.as_deref())?;
+    let kind = text(headers, "x-amz-invocation-type").unwrap_or("RequestResponse");
+    let tail = text(headers, "x-amz-log-type") == Some("Tail");
+    if !kinds.contains(&kind) {
+        return Err(ApiError::Validation(format!(
+            "1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: Member must \
+             satisfy enum value set: [{}]",
+            kinds.join(", ")
+        )));
+    }
+    if kind == "Event" {
+        return Err(ApiError::NotImplemented("asynchronous invocation (InvocationType `Event`)".to_owned()));
     }
     // Announced: not waited for.
     if http_body::Body::size_hint(&body).lower() > PAYLOAD_LIMIT as u64 {
@@ -59,32 +94,28 @@ pub async fn invoke(
     if kind == "DryRun" {
         let resolved = api.invoker.deployments().resolve(&named.name).await;
         resolved.map_err(|error| ApiError::of(error.into(), named.arn.clone()))?;
-        return Ok(with_request_id(StatusCode::NO_CONTENT.into_response(), &Invocation::new_request_id()));
+        return Ok(None);
     }
     let event = if body.is_empty() { b"{}".to_vec() } else { body.to_vec() };
     check_json(&event)?;
-    let client_context = client_context(&headers)?;
-
-    let request_id = Invocation::new_request_id();
-    let trace = trace(&headers);
+    let client_context = client_context(headers)?;
+    let trace = trace(headers);
     let invocation = Invocation {
-        request_id: request_id.clone(),
+        request_id: Invocation::new_request_id(),
         trace_id: trace.for_function(),
         function_arn: named.invoked_arn(),
         client_context,
         event,
     };
-    let completed = api.invoker.invoke(&named.name, invocation).await;
-    let completed = completed.map_err(|error| ApiError::of(error, named.arn.clone()))?;
-    let ms = began.elapsed().as_micros() as f64 / 1000.0;
-    let function = &named.name;
-    let result = if completed.outcome.failure().is_some() { "function error" } else { "ok" };
-    tracing::info!(target: "request", function, ms, request_id, "invoke {function} {result} {ms:.1} ms");
-    Ok(respond(completed, &request_id, &trace, tail))
+    Ok(Some(Asked { named, invocation, trace, tail }))
+}
+
+pub fn dry_run() -> Response {
+    with_request_id(StatusCode::NO_CONTENT.into_response(), &Invocation::new_request_id())
 }
 
 fn respond(completed: Completed, request_id: &str, trace: &TraceId, tail: bool) -> Response {
-    let log = tail.then(|| BASE64.encode(&completed.log[completed.log.len().saturating_sub(TAIL)..]));
+    let log = tail.then(|| log_tail(&completed));
     let failed = completed.outcome.failure().is_some();
     let (payload, content_type) = match completed.outcome {
         Outcome::Returned { payload, raw: true } => (payload, "application/unknown"),
@@ -108,7 +139,12 @@ fn respond(completed: Completed, request_id: &str, trace: &TraceId, tail: bool) 
     with_request_id(response, request_id)
 }
 
-fn with_request_id(mut response: Response, request_id: &str) -> Response {
+/// The last part of the log, as base64.
+pub fn log_tail(completed: &Completed) -> String {
+    BASE64.encode(&completed.log[completed.log.len().saturating_sub(TAIL)..])
+}
+
+pub fn with_request_id(mut response: Response, request_id: &str) -> Response {
     let id = HeaderValue::from_str(request_id).expect("a UUID is a valid header");
     response.headers_mut().insert("x-amzn-requestid", id);
     response

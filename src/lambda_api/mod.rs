@@ -7,6 +7,7 @@ mod functions;
 mod guard;
 mod invoke;
 mod name;
+mod streaming;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl LambdaApi {
             .route("/2015-03-31/functions/{name}", get(functions::get))
             .route("/2015-03-31/functions/{name}/configuration", get(functions::configuration))
             .route("/2015-03-31/functions/{name}/invocations", post(invoke::invoke))
+            .route("/2021-11-15/functions/{name}/response-streaming-invocations", post(streaming::invoke))
             .route("/health", get(health))
             .fallback(unknown)
             .method_not_allowed_fallback(unknown)

@@ -1,17 +1,23 @@
 //! Gateway <-> execution environment: length-prefixed frames, little endian.
 //!
 //! The environment speaks first, with [`Kind::Ready`] or [`Kind::InitFault`]; from then on each
-//! request is followed by exactly one answer that carries the request's nonce. What comes back from
-//! an environment is hostile: lengths are checked before anything is believed.
+//! request is followed by exactly one answer that carries the request's nonce. Where the request
+//! allows it, the answer may be a stream instead: [`Kind::Head`], any number of [`Kind::Piece`], and
+//! [`Kind::End`] or [`Kind::Fault`], all through the pipe. What comes back from an environment is
+//! hostile: lengths are checked before anything is believed.
 
 /// Longest event in a synchronous invocation (6 MB), with room for the other fields.
 pub const MAX_REQUEST: usize = 6_291_456 + 64 * 1024;
 /// Longest result; the number stands in AWS's own message.
 pub const MAX_RESULT: usize = 6_291_556;
+/// Longest piece of a stream; with its header it fits into a pipe.
+pub const MAX_PIECE: usize = 64 * 1024 - 64;
+/// All pieces of a stream together (200 MB).
+pub const MAX_STREAM: u64 = 200 * 1024 * 1024;
 
 const ABSENT: u32 = u32::MAX;
 const FIELDS: usize = 6;
-const REQUEST_HEADER: usize = 4 + 8 + 8 + 4 * FIELDS;
+const REQUEST_HEADER: usize = 4 + 8 + 8 + 1 + 4 * FIELDS;
 const ANSWER_HEADER: usize = 4 + 1 + 1 + 8 + 4;
 
 /// One invocation, as it crosses to the environment.
@@ -20,6 +26,8 @@ pub struct Request<'a> {
     /// Chosen per invocation and echoed by the answer: a late or invented answer is recognised.
     pub nonce: u64,
     pub deadline_ms: u64,
+    /// Whoever asked takes a stream.
+    pub streams: bool,
     pub request_id: &'a str,
     pub trace_id: &'a str,
     pub function_arn: &'a str,
@@ -43,6 +51,7 @@ impl<'a> Request<'a> {
         out.extend_from_slice(&((REQUEST_HEADER - 4 + body) as u32).to_le_bytes());
         out.extend_from_slice(&self.nonce.to_le_bytes());
         out.extend_from_slice(&self.deadline_ms.to_le_bytes());
+        out.push(u8::from(self.streams));
         for field in fields {
             let length = field.map_or(ABSENT, |field| field.len() as u32);
             out.extend_from_slice(&length.to_le_bytes());
@@ -58,6 +67,7 @@ impl<'a> Request<'a> {
         let mut reader = Reader { bytes: &bytes[4..length] };
         let nonce = reader.u64()?;
         let deadline_ms = reader.u64()?;
+        let streams = reader.take(1)?[0] != 0;
         let mut lengths = [0; FIELDS];
         for length in &mut lengths {
             *length = reader.u32()?;
@@ -69,6 +79,7 @@ impl<'a> Request<'a> {
         let request = Self {
             nonce,
             deadline_ms,
+            streams,
             request_id: text(field(0)?)?.unwrap_or_default(),
             trace_id: text(field(1)?)?.unwrap_or_default(),
             function_arn: text(field(2)?)?.unwrap_or_default(),
@@ -98,14 +109,40 @@ pub enum Kind {
     Fault = 4,
     /// Invoke phase: the result is longer than [`MAX_RESULT`] and was not sent.
     TooLarge = 5,
+    /// A stream begins; the payload is what comes before its body, as JSON, or empty.
+    Head = 6,
+    /// Of a stream that has begun: some of its body, at most [`MAX_PIECE`].
+    Piece = 7,
+    /// The stream is complete.
+    End = 8,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Result<Self, Malformed> {
-        [Self::Ready, Self::InitFault, Self::Json, Self::Raw, Self::Fault, Self::TooLarge]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
-            .ok_or(Malformed)
+        [
+            Self::Ready,
+            Self::InitFault,
+            Self::Json,
+            Self::Raw,
+            Self::Fault,
+            Self::TooLarge,
+            Self::Head,
+            Self::Piece,
+            Self::End,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+        .ok_or(Malformed)
+    }
+
+    /// How the init phase went.
+    pub fn is_of_init(self) -> bool {
+        matches!(self, Self::Ready | Self::InitFault)
+    }
+
+    /// Nothing but a stream has it.
+    pub fn is_of_stream(self) -> bool {
+        matches!(self, Self::Head | Self::Piece | Self::End)
     }
 }
 
@@ -138,13 +175,19 @@ impl<'a> Answer<'a> {
     /// Fills in the header that [`Answer::begin`] left room for; `self.payload` is what was written
     /// since and is not looked at.
     pub fn finish(&self, out: &mut [u8], start: usize) {
-        let length = (out.len() - start - 4) as u32;
-        let header = &mut out[start..start + ANSWER_HEADER];
-        header[0..4].copy_from_slice(&length.to_le_bytes());
+        let header = self.header(out.len() - start - ANSWER_HEADER);
+        out[start..start + ANSWER_HEADER].copy_from_slice(&header);
+    }
+
+    /// What stands before a payload of this length.
+    pub fn header(&self, payload: usize) -> [u8; ANSWER_HEADER] {
+        let mut header = [0; ANSWER_HEADER];
+        header[0..4].copy_from_slice(&((ANSWER_HEADER - 4 + payload) as u32).to_le_bytes());
         header[4] = self.kind as u8;
         header[5] = u8::from(self.has_waited);
         header[6..14].copy_from_slice(&self.nonce.to_le_bytes());
         header[14..18].copy_from_slice(&self.max_memory_kib.to_le_bytes());
+        header
     }
 
     /// Reads one frame from the front of `bytes`: `None` until it is complete.
@@ -213,6 +256,7 @@ mod tests {
         Request {
             nonce: 7,
             deadline_ms: 1_764_025_920_123,
+            streams: true,
             request_id: "id",
             trace_id: "Root=1",
             function_arn: "arn",

@@ -48,6 +48,8 @@ struct Header {
     length: Line,
     /// 1 while the environment sleeps, or is about to.
     sleeper: Line,
+    /// 1 when nobody listens any more to the stream that the environment sends.
+    abandoned: Line,
 }
 
 /// The mapping; it lives as long as the value.
@@ -175,6 +177,16 @@ impl Office {
         self.0.turn().is_requested()
     }
 
+    /// About to leave a request whose answer may be a stream: somebody listens.
+    pub fn attend(&self) {
+        self.0.header().abandoned.0.set(0);
+    }
+
+    /// Nobody listens any more; the environment finds out when it next sends a piece.
+    pub fn abandon(&self) {
+        self.0.header().abandoned.0.set(1);
+    }
+
     /// The answer has come through the pipe: makes room for the next request.
     pub fn clear(&self) {
         self.0.turn().clear();
@@ -241,6 +253,11 @@ impl Desk {
                 std::slice::from_raw_parts(self.mailbox.data(), (length as usize).min(CAPACITY))
             }),
         }
+    }
+
+    /// Whether nobody listens any more to the stream that answers the last request.
+    pub fn is_abandoned(&self) -> bool {
+        self.mailbox.header().abandoned.0.get() == 1
     }
 
     /// Leaves an answer, and wakes the gateway if it sleeps. What does not fit is left to the caller,
@@ -363,6 +380,16 @@ mod tests {
         office.clear();
         assert_eq!(office.leave(&vec![7; CAPACITY + 1]), Place::Pipe);
         assert_eq!(desk.take(), None);
+    }
+
+    #[test]
+    fn an_environment_hears_when_nobody_listens_any_more() {
+        let (office, desk, _bell) = pair();
+        assert!(!desk.is_abandoned());
+        office.abandon();
+        assert!(desk.is_abandoned());
+        office.attend();
+        assert!(!desk.is_abandoned());
     }
 
     #[test]

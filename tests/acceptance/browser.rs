@@ -135,3 +135,58 @@ async fn a_hostile_page_cannot_invoke_anything() {
     assert_eq!(server.invoke("victim", "{}").await.text(), r#""invoked""#);
     assert!(trace.exists());
 }
+
+/// An HTTP API that lets pages of ORIGIN write.
+const SHARED: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      CorsConfiguration:
+        AllowOrigins: ['ORIGIN']
+        AllowMethods: [PUT]
+        AllowHeaders: [content-type]
+        ExposeHeaders: [x-kept]
+  Keeper:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.12
+      Handler: index.handler
+      InlineCode: |
+        def handler(event, context):
+            return {'statusCode': 200, 'headers': {'x-kept': 'yes'}, 'body': 'kept ' + event['body']}
+      Events:
+        Put:
+          Type: HttpApi
+          Properties: {ApiId: !Ref Api, Path: /kept, Method: PUT}
+"#;
+
+/// Writes to another origin, which takes a preflight.
+const WRITING_PAGE: &str = r#"
+def lambda_handler(event, context):
+    api = event['queryStringParameters']['api']
+    return {'statusCode': 200, 'headers': {'content-type': 'text/html'}, 'body': PAGE.replace('API', api)}
+
+PAGE = """<p id=result>waiting</p><script>
+const said = text => document.getElementById('result').textContent = text
+fetch('API/kept', {method: 'PUT', headers: {'content-type': 'application/json'}, body: '{}'})
+    .then(async answer => said(await answer.text() + ' ' + answer.headers.get('x-kept')))
+    .catch(error => said('blocked: ' + error.name))
+</script>"""
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_writes_where_the_api_allows_it() {
+    let Some(chromium) = chromium() else { return };
+    let page = TestServer::with_handler("page", WRITING_PAGE).await;
+    for (origin, expected) in
+        [(page.http.as_str(), "kept {} yes"), ("http://elsewhere.example.com", "blocked: TypeError")]
+    {
+        let api = TestServerBuilder::template(&SHARED.replace("ORIGIN", origin)).start().await;
+        let shown = open(chromium.clone(), format!("{}/page?api={}", page.http, api.http)).await;
+        assert!(shown.contains(&format!(">{expected}<")), "{origin}: {shown}");
+        let preflight = api.wait_for_terminal("OPTIONS /kept 204");
+        assert!(!preflight.is_empty());
+    }
+}

@@ -71,20 +71,23 @@ fn help_says_what_there_is() {
     insta::assert_snapshot!(help(&["--help"]), @r#"
     Runs AWS Lambda handlers written in Python behind an API Gateway, on your own machine.
 
-    A folder `handlers/NAME/` with a `lambda_function.py` is a function; it answers on
-    http://127.0.0.1:3000/NAME and to `aws lambda invoke --endpoint-url http://127.0.0.1:3001`. Saving a
-    file deploys it.
+    A SAM or CloudFormation template (`template.yaml`) is served as it is: its functions, APIs and
+    authorizers. Without one, a folder `handlers/NAME/` with a `lambda_function.py` is a function that
+    answers on http://127.0.0.1:3000/NAME. Both answer to `aws lambda invoke --endpoint-url
+    http://127.0.0.1:3001`. Saving a file deploys it.
 
     Usage: handlerd [COMMAND] [OPTIONS]
 
     Commands:
-      serve   Serve the functions of a folder; what happens without a command
+      serve   Serve a template, or the functions of a folder; what happens without a command
       new     Make a new function from a small example
       invoke  Run a function once, without a server, and print its result
       list    List the functions
       routes  List the routes and the functions behind them
+      event   Print a sample event of any source
+      export  Write a SAM template of what is served
       logs    Show what functions have logged
-      check   Check every function: its configuration, and whether it can be loaded
+      check   Check the template and every function: its configuration, and whether it can be loaded
       doctor  Show the Pythons found on this machine and what is wrong with them
       help    Print this message or the help of the given subcommand(s)
 
@@ -96,17 +99,19 @@ fn help_says_what_there_is() {
               Print version
 
     Examples:
-      handlerd                                  serve ./handlers
+      handlerd                                  serve ./template.yaml, or else ./handlers
       handlerd new hello                        make handlers/hello/ with a first handler in it
       handlerd invoke hello --event '{"a": 1}'  run it once, without a server
       handlerd logs hello --follow              see what it prints
+      handlerd event sqs > event.json           a sample event, to edit and to pass to `invoke`
+      handlerd export --output template.yaml    make a SAM template of ./handlers
 
     Without a command, handlerd serves: `handlerd --port 4000` is `handlerd serve --port 4000`. Every
     option can also be given as HANDLERD_NAME in the environment, or in handlerd.toml beside the
     handlers folder; the command line wins, then the environment, then the file.
     "#);
-    insta::assert_snapshot!(help(&["serve", "--help"]), @r#"
-    Serve the functions of a folder; what happens without a command
+    insta::assert_snapshot!(help(&["serve", "--help"]), @"
+    Serve a template, or the functions of a folder; what happens without a command
 
     Usage: handlerd serve [OPTIONS] [FOLDER]
 
@@ -114,42 +119,77 @@ fn help_says_what_there_is() {
       [FOLDER]  Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
 
     Options:
-          --state-dir <FOLDER>             Folder for logs and other state [default: .handlerd beside
-                                           the handlers folder] [env: HANDLERD_STATE_DIR]
-          --python <PYTHON>                Python to use: a version such as 3.12, an executable, or a
-                                           virtual environment [default: that of the nearest virtual
-                                           environment, else python3] [env: HANDLERD_PYTHON]
-          --region <REGION>                Region in ARNs and AWS_REGION [default: us-east-1] [env:
-                                           HANDLERD_REGION]
-          --account-id <ID>                Account in ARNs [default: 123456789012] [env:
-                                           HANDLERD_ACCOUNT_ID]
-          --host <ADDRESS>                 Address to listen on [default: 127.0.0.1] [env:
-                                           HANDLERD_HOST]
-          --port <PORT>                    Port of the HTTP routes; 0 takes any free one [default: 3000]
-                                           [env: HANDLERD_PORT]
-          --api-port <PORT>                Port of the Lambda API; 0 takes any free one [default: 3001]
-                                           [env: HANDLERD_API_PORT]
-          --preload <MODULE,...>           Modules such as boto3 that every execution environment finds
-                                           imported already, so that it starts sooner [default: none]
-                                           [env: HANDLERD_PRELOAD]
-          --keep-last-good[=<BOOL>]        Go on with the last version that worked when new code cannot
-                                           be loaded [default: false] [env: HANDLERD_KEEP_LAST_GOOD]
-          --log-format <FORMAT>            How log lines look [default: text] [env: HANDLERD_LOG_FORMAT]
-                                           [possible values: text, json]
-          --concurrency <N>                Execution environments at once, over all functions [default:
-                                           100] [env: HANDLERD_CONCURRENCY]
-          --queue <N>                      Requests that may wait for one function; more are turned away
-                                           [default: 1000] [env: HANDLERD_QUEUE]
-          --queue-timeout <SECONDS>        How long a request may wait for an environment [default: 10]
-                                           [env: HANDLERD_QUEUE_TIMEOUT]
-          --idle-timeout <SECONDS>         How long an environment without work is kept [default: 300]
-                                           [env: HANDLERD_IDLE_TIMEOUT]
-          --drain-timeout <SECONDS>        How long requests in flight may take when the server stops
-                                           [default: 30] [env: HANDLERD_DRAIN_TIMEOUT]
-          --integration-timeout <SECONDS>  How long an HTTP route waits for its function, 30 on AWS
-                                           [default: 30] [env: HANDLERD_INTEGRATION_TIMEOUT]
-      -h, --help                           Print help
-    "#);
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+          --state-dir <FOLDER>
+              Folder for logs and other state [default: .handlerd beside the handlers folder] [env:
+              HANDLERD_STATE_DIR]
+          --python <PYTHON>
+              Python to use: a version such as 3.12, an executable, or a virtual environment [default:
+              that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --region <REGION>
+              Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
+          --account-id <ID>
+              Account in ARNs [default: 123456789012] [env: HANDLERD_ACCOUNT_ID]
+          --host <ADDRESS>
+              Address to listen on [default: 127.0.0.1] [env: HANDLERD_HOST]
+          --port <PORT>
+              Port of the HTTP routes; 0 takes any free one [default: 3000] [env: HANDLERD_PORT]
+          --api-port <PORT>
+              Port of the Lambda API; 0 takes any free one [default: 3001] [env: HANDLERD_API_PORT]
+          --tls[=<BOOL>]
+              HTTPS in place of HTTP, with a certificate of its own making [default: false] [env:
+              HANDLERD_TLS]
+          --tls-cert <FILE>
+              HTTPS with the certificate in this PEM file [default: none] [env: HANDLERD_TLS_CERT]
+          --tls-key <FILE>
+              The key of that certificate, a PEM file [default: none] [env: HANDLERD_TLS_KEY]
+          --preload <MODULE,...>
+              Modules such as boto3 that every execution environment finds imported already, so that it
+              starts sooner [default: none] [env: HANDLERD_PRELOAD]
+          --keep-last-good[=<BOOL>]
+              Go on with the last version that worked when new code cannot be loaded [default: false]
+              [env: HANDLERD_KEEP_LAST_GOOD]
+          --act-as <JSON|FILE>
+              Claims of a user, as JSON: routes that ask for an authorizer let everybody pass as that
+              user; for development only [default: none] [env: HANDLERD_ACT_AS]
+          --jwks <ISSUER=URL|FILE>...
+              Keys of a JWT issuer that does not exist here, or cannot be reached [default: those that
+              the issuer publishes] [env: HANDLERD_JWKS]
+          --credentials <FILE>
+              Access keys that AWS_IAM accepts, in the form of ~/.aws/credentials [default: those in the
+              environment of handlerd] [env: HANDLERD_CREDENTIALS]
+          --log-format <FORMAT>
+              How log lines look [default: text] [env: HANDLERD_LOG_FORMAT] [possible values: text,
+              json]
+          --concurrency <N>
+              Execution environments at once, over all functions [default: 100] [env:
+              HANDLERD_CONCURRENCY]
+          --queue <N>
+              Requests that may wait for one function; more are turned away [default: 1000] [env:
+              HANDLERD_QUEUE]
+          --queue-timeout <SECONDS>
+              How long a request may wait for an environment [default: 10] [env: HANDLERD_QUEUE_TIMEOUT]
+          --idle-timeout <SECONDS>
+              How long an environment without work is kept [default: 300] [env: HANDLERD_IDLE_TIMEOUT]
+          --drain-timeout <SECONDS>
+              How long requests in flight may take when the server stops [default: 30] [env:
+              HANDLERD_DRAIN_TIMEOUT]
+          --integration-timeout <SECONDS>
+              How long an HTTP route waits for its function, 30 on AWS [default: 30] [env:
+              HANDLERD_INTEGRATION_TIMEOUT]
+      -h, --help
+              Print help
+    ");
     insta::assert_snapshot!(help(&["new", "--help"]), @r#"
     Make a new function from a small example
 
@@ -163,7 +203,7 @@ fn help_says_what_there_is() {
                                HANDLERD_HANDLERS]
       -h, --help               Print help
     "#);
-    insta::assert_snapshot!(help(&["invoke", "--help"]), @r#"
+    insta::assert_snapshot!(help(&["invoke", "--help"]), @"
     Run a function once, without a server, and print its result
 
     Usage: handlerd invoke [OPTIONS] <NAME>
@@ -172,21 +212,37 @@ fn help_says_what_there_is() {
       <NAME>  Name of the function
 
     Options:
-      -e, --event <JSON|FILE|->  The event: JSON, a file, or `-` for standard input [default: {}]
-          --tail                 Show the whole log, from START to REPORT
-          --handlers <FOLDER>    Folder whose subfolders are the functions [default: handlers] [env:
-                                 HANDLERD_HANDLERS]
-          --state-dir <FOLDER>   Folder for logs and other state [default: .handlerd beside the handlers
-                                 folder] [env: HANDLERD_STATE_DIR]
-          --python <PYTHON>      Python to use: a version such as 3.12, an executable, or a virtual
-                                 environment [default: that of the nearest virtual environment, else
-                                 python3] [env: HANDLERD_PYTHON]
-          --region <REGION>      Region in ARNs and AWS_REGION [default: us-east-1] [env:
-                                 HANDLERD_REGION]
-          --account-id <ID>      Account in ARNs [default: 123456789012] [env: HANDLERD_ACCOUNT_ID]
-      -h, --help                 Print help
-    "#);
-    insta::assert_snapshot!(help(&["list", "--help"]), @r#"
+      -e, --event <JSON|FILE|->
+              The event: JSON, a file, or `-` for standard input [default: {}]
+          --tail
+              Show the whole log, from START to REPORT
+          --handlers <FOLDER>
+              Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+          --state-dir <FOLDER>
+              Folder for logs and other state [default: .handlerd beside the handlers folder] [env:
+              HANDLERD_STATE_DIR]
+          --python <PYTHON>
+              Python to use: a version such as 3.12, an executable, or a virtual environment [default:
+              that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --region <REGION>
+              Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
+          --account-id <ID>
+              Account in ARNs [default: 123456789012] [env: HANDLERD_ACCOUNT_ID]
+      -h, --help
+              Print help
+    ");
+    insta::assert_snapshot!(help(&["list", "--help"]), @"
     List the functions
 
     Usage: handlerd list [OPTIONS] [FOLDER]
@@ -195,20 +251,45 @@ fn help_says_what_there_is() {
       [FOLDER]  Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
 
     Options:
-          --json  One JSON document instead of a table
-      -h, --help  Print help
-    "#);
-    insta::assert_snapshot!(help(&["routes", "--help"]), @r#"
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+          --json
+              One JSON document instead of a table
+      -h, --help
+              Print help
+    ");
+    insta::assert_snapshot!(help(&["routes", "--help"]), @"
     List the routes and the functions behind them
 
-    Usage: handlerd routes [FOLDER]
+    Usage: handlerd routes [OPTIONS] [FOLDER]
 
     Arguments:
       [FOLDER]  Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
 
     Options:
-      -h, --help  Print help
-    "#);
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+      -h, --help
+              Print help
+    ");
     insta::assert_snapshot!(help(&["logs", "--help"]), @r#"
     Show what functions have logged
 
@@ -227,8 +308,8 @@ fn help_says_what_there_is() {
                                 folder] [env: HANDLERD_STATE_DIR]
       -h, --help                Print help
     "#);
-    insta::assert_snapshot!(help(&["check", "--help"]), @r#"
-    Check every function: its configuration, and whether it can be loaded
+    insta::assert_snapshot!(help(&["check", "--help"]), @"
+    Check the template and every function: its configuration, and whether it can be loaded
 
     Usage: handlerd check [OPTIONS] [FOLDER]
 
@@ -236,18 +317,33 @@ fn help_says_what_there_is() {
       [FOLDER]  Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
 
     Options:
-          --state-dir <FOLDER>  Folder for logs and other state [default: .handlerd beside the handlers
-                                folder] [env: HANDLERD_STATE_DIR]
-          --python <PYTHON>     Python to use: a version such as 3.12, an executable, or a virtual
-                                environment [default: that of the nearest virtual environment, else
-                                python3] [env: HANDLERD_PYTHON]
-          --region <REGION>     Region in ARNs and AWS_REGION [default: us-east-1] [env:
-                                HANDLERD_REGION]
-          --account-id <ID>     Account in ARNs [default: 123456789012] [env: HANDLERD_ACCOUNT_ID]
-          --no-load             Do not load the handlers, only read their configuration
-      -h, --help                Print help
-    "#);
-    insta::assert_snapshot!(help(&["doctor", "--help"]), @r#"
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+          --state-dir <FOLDER>
+              Folder for logs and other state [default: .handlerd beside the handlers folder] [env:
+              HANDLERD_STATE_DIR]
+          --python <PYTHON>
+              Python to use: a version such as 3.12, an executable, or a virtual environment [default:
+              that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --region <REGION>
+              Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
+          --account-id <ID>
+              Account in ARNs [default: 123456789012] [env: HANDLERD_ACCOUNT_ID]
+          --no-load
+              Do not load the handlers, only read their configuration
+      -h, --help
+              Print help
+    ");
+    insta::assert_snapshot!(help(&["doctor", "--help"]), @"
     Show the Pythons found on this machine and what is wrong with them
 
     Usage: handlerd doctor [OPTIONS] [FOLDER]
@@ -256,13 +352,26 @@ fn help_says_what_there_is() {
       [FOLDER]  Folder whose subfolders are the functions [default: handlers] [env: HANDLERD_HANDLERS]
 
     Options:
-          --state-dir <FOLDER>  Folder for logs and other state [default: .handlerd beside the handlers
-                                folder] [env: HANDLERD_STATE_DIR]
-          --python <PYTHON>     Python to use: a version such as 3.12, an executable, or a virtual
-                                environment [default: that of the nearest virtual environment, else
-                                python3] [env: HANDLERD_PYTHON]
-      -h, --help                Print help
-    "#);
+      -t, --template <FILE>
+              SAM or CloudFormation template to serve [default: template.yaml, if it is there and no
+              FOLDER is named] [env: HANDLERD_TEMPLATE]
+          --parameter-overrides <KEY=VALUE>...
+              Values for the template's parameters, also in SAM's forms [default: those of
+              samconfig.toml] [env: HANDLERD_PARAMETER_OVERRIDES]
+      -n, --env-vars <FILE>
+              Environment variables by function, a file in SAM's format [default: none] [env:
+              HANDLERD_ENV_VARS]
+          --config-env <NAME>
+              Section of samconfig.toml to read [default: default] [env: HANDLERD_CONFIG_ENV]
+          --state-dir <FOLDER>
+              Folder for logs and other state [default: .handlerd beside the handlers folder] [env:
+              HANDLERD_STATE_DIR]
+          --python <PYTHON>
+              Python to use: a version such as 3.12, an executable, or a virtual environment [default:
+              that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+      -h, --help
+              Print help
+    ");
     assert_eq!(help(&["help", "new"]), help(&["new", "--help"]));
     assert_eq!(help(&["--version"]), format!("handlerd {}", env!("CARGO_PKG_VERSION")));
 }
@@ -279,7 +388,7 @@ fn what_is_no_command_is_said_to_be_none() {
     let desk = Desk::new();
     insta::assert_snapshot!(refusal(desk.run(&["lst"]), 1), @"
     error: there is no command `lst`, and no folder of that name to serve
-    hint: the commands are serve, new, invoke, list, routes, logs, check, doctor; `handlerd --help` says what they do
+    hint: the commands are serve, new, invoke, list, routes, event, export, logs, check, doctor; `handlerd --help` says what they do
     ");
     insta::assert_snapshot!(refusal(desk.run(&["some/folder"]), 1), @"
     error: there is no folder some/folder
@@ -434,11 +543,11 @@ fn list_and_routes_show_what_is_deployed() {
         (&json!("wrong"), &json!("Failed"))
     );
     insta::assert_snapshot!(stdout_of(desk.run(&["routes"])), @"
-    METHOD  PATH             API                    FUNCTION
-    ANY     /hello           HTTP API, payload 2.0  hello
-    ANY     /hello/{proxy+}  HTTP API, payload 2.0  hello
-    ANY     /wrong           HTTP API, payload 2.0  wrong
-    ANY     /wrong/{proxy+}  HTTP API, payload 2.0  wrong
+    METHOD  PATH             API                    FUNCTION  AUTHORIZER
+    ANY     /hello           HTTP API, payload 2.0  hello     -
+    ANY     /hello/{proxy+}  HTTP API, payload 2.0  hello     -
+    ANY     /wrong           HTTP API, payload 2.0  wrong     -
+    ANY     /wrong/{proxy+}  HTTP API, payload 2.0  wrong     -
     ");
     // From elsewhere, with the folder named.
     let elsewhere = Desk::new();
@@ -518,7 +627,7 @@ fn check_finds_every_mistake_and_its_line() {
     let desk = Desk::new()
         .handler("good", "pass")
         .handler("ignored", "pass")
-        .file("handlers/ignored/function.yaml", "# a layer\nLayers:\n  - arn\n")
+        .file("handlers/ignored/function.yaml", "# other things\nTracing: Active\n")
         .handler("mistyped", "pass")
         .file("handlers/mistyped/function.yaml", "Description: x\nTimeuot: 3\n")
         .handler("wrong", "pass")
@@ -538,7 +647,7 @@ fn check_finds_every_mistake_and_its_line() {
     let ended = desk.run(&["check"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for expected in [
-        "warning: handlers/ignored/function.yaml:2: `Layers` is ignored: handlerd does not support it yet\n",
+        "warning: handlers/ignored/function.yaml:2: `Tracing` is ignored: handlerd does not support it yet\n",
         "warning: handlers/mistyped/function.yaml:2: `Timeuot` is no property of AWS::Serverless::Function; it is \
          ignored\nhint: did you mean `Timeout`?\n",
         "error: handlers/wrong/function.yaml:1: `MemorySize` must be a whole number of megabytes from 128 to 10240, \
@@ -751,7 +860,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 16, "{settings:?}");
+    assert_eq!(settings.len(), 26, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text

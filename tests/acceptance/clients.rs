@@ -28,6 +28,21 @@ def lambda_handler(event, context):
     }
 "#;
 
+/// Waits for a file between two pieces.
+const COUNT: &str = r#"
+import os
+import time
+
+def lambda_handler(event, context):
+    print("counting")
+    yield "one "
+    while not os.path.exists(event["go"]):
+        time.sleep(0.005)
+    if event.get("fail"):
+        raise ValueError("lost count")
+    yield b"two"
+"#;
+
 async fn server() -> TestServer {
     let mut builder = TestServerBuilder::new()
         .handler("greet", GREET)
@@ -79,6 +94,15 @@ async fn boto3_invokes() {
 async fn boto3_raises_its_own_exceptions() {
     let Some(tools) = python_tools("boto3_raises_its_own_exceptions") else { return };
     boto3(tools, "errors", &[&server().await.api]);
+}
+
+#[tokio::test]
+async fn boto3_reads_streams() {
+    let Some(tools) = python_tools("boto3_reads_streams") else { return };
+    let builder = held_function::add_to(TestServerBuilder::new()).handler("count", COUNT);
+    let server = builder.handler("greet", GREET).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    boto3(tools, "stream", &[&server.api, folder.path().to_str().unwrap()]);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub struct TestServerBuilder {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    /// A project with a template, served from its own folder, in place of a folder of handlers.
+    is_project: bool,
 }
 
 /// A running server. Dropping it kills it.
@@ -56,7 +58,33 @@ impl TestServerBuilder {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("handlers")).unwrap();
-        Self { folder, arguments: Vec::new(), variables: Vec::new() }
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: false }
+    }
+
+    /// A copy of `tests/fixtures/apps/NAME`; `handlerd` is started inside it.
+    pub fn app(name: &str) -> Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps").join(name);
+        let folder = tempfile::tempdir().unwrap();
+        copy(&from, folder.path());
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+    }
+
+    /// A project that consists of this template, and of what `project_file` adds.
+    pub fn template(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("template.yaml"), text);
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+    }
+
+    /// Where it will be served.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Any file of the project.
+    pub fn project_file(self, path: &str, content: &str) -> Self {
+        write(&self.folder.path().join(path), content);
+        self
     }
 
     /// `handlers/NAME/lambda_function.py`
@@ -75,6 +103,13 @@ impl TestServerBuilder {
         self
     }
 
+    /// `template.yaml` beside `handlers/`, to be served.
+    pub fn with_template(self, template: &str) -> Self {
+        let path = self.folder.path().join("template.yaml");
+        write(&path, template);
+        self.argument("--template").argument(&path.to_string_lossy())
+    }
+
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -82,9 +117,11 @@ impl TestServerBuilder {
 
     pub async fn start(self) -> TestServer {
         let mut command = program();
+        command.arg("serve").current_dir(self.folder.path());
+        if !self.is_project {
+            command.arg(self.folder.path().join("handlers"));
+        }
         command
-            .arg("serve")
-            .arg(self.folder.path().join("handlers"))
             .args(["--port", "0", "--api-port", "0"])
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -126,6 +163,20 @@ impl TestServer {
 
     pub fn handlers(&self) -> PathBuf {
         self.folder.path().join("handlers")
+    }
+
+    /// Writes any file of a project, in place.
+    pub fn write_project(&self, path: &str, content: &str) {
+        write(&self.folder.path().join(path), content);
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Asks as if the name in `host` led here.
+    pub async fn get_at(&self, host: &str, path: &str) -> Answer {
+        self.send(self.client.get(format!("{}{path}", self.http)).header("host", host)).await
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -190,6 +241,11 @@ impl TestServer {
         self.stderr.wait_for(text).unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.stderr.text()))
     }
 
+    /// What stdout has shown so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
     /// The same for stdout.
     pub fn wait_for_stdout(&self, text: &str) -> String {
         self.stdout.wait_for(text).unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.stdout.text()))
@@ -226,6 +282,21 @@ impl Drop for TestServer {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- terminal ---\n{}", self.stderr.text());
+        }
+    }
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let target = to.join(entry.file_name());
+        if entry.file_name() == "__pycache__" {
+            continue;
+        }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

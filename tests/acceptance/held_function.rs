@@ -60,12 +60,17 @@ pub fn add_to(builder: TestServerBuilder) -> TestServerBuilder {
 
 /// Waits until so many calls of `held` run and so many stand in line.
 pub async fn wait_for_load(server: &TestServer, busy: u64, waiting: u64) {
+    wait_for_load_of("held", server, busy, waiting).await;
+}
+
+/// The same for any function.
+pub async fn wait_for_load_of(function: &str, server: &TestServer, busy: u64, waiting: u64) {
     let began = std::time::Instant::now();
     loop {
-        let held = server.health().await["functions"]["held"].clone();
-        if held["environments"]["busy"] == busy && held["waiting"] == waiting {
+        let load = server.health().await["functions"][function].clone();
+        if load["environments"]["busy"] == busy && load["waiting"] == waiting {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "still {held}");
+        assert!(began.elapsed() < PATIENCE, "still {load}");
     }
 }

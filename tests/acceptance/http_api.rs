@@ -278,6 +278,29 @@ async fn an_answer_does_not_wait_for_the_next_request_of_its_connection() {
     assert_eq!(connection.answer().text(), "done");
 }
 
+/// Whoever reports an answer's id is talking of the request that the function saw.
+#[tokio::test]
+async fn the_answer_and_the_event_have_the_same_id() {
+    let server = echo("echo").await;
+    let answer = server.get("/echo").await;
+    let event = answer.json();
+    assert_eq!(event["requestContext"]["requestId"].as_str(), answer.header("apigw-requestid"));
+}
+
+#[tokio::test]
+async fn header_fields_of_more_than_10_240_bytes_are_a_431() {
+    let server = echo("echo").await;
+    let request = |length: usize| {
+        let fields = ["host", "localhost", "cookie"].concat().len();
+        let cookie = "x".repeat(length - fields);
+        format!("GET /echo HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n")
+    };
+    assert_eq!(exchange(&server.http, request(10_240)).status, 200);
+    let answer = exchange(&server.http, request(10_241));
+    assert_eq!((answer.status, answer.text()), (431, r#"{"message":"Request Header Fields Too Large"}"#));
+    server.wait_for_terminal("10241 bytes of header fields");
+}
+
 // ---- Responses
 
 async fn evaluator() -> TestServer {
@@ -461,18 +484,7 @@ async fn answers_without_a_body_leave_the_connection_in_order() {
 #[tokio::test]
 async fn what_has_no_route_is_not_found() {
     let server = echo("echo").await;
-    for path in [
-        "/",
-        "/nobody",
-        "/nobody/x",
-        "/echo/",
-        "/Echo",
-        "//echo",
-        "/echo%2F",
-        "/echo%2Fx",
-        "/%FF",
-        "/..%2Fecho",
-    ] {
+    for path in ["/", "/nobody", "/nobody/x", "/echo/", "/Echo", "//echo", "/echo%2F", "/%FF", "/..%2Fecho"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let answer = exchange(&server.http, request);
         assert_eq!(
@@ -485,6 +497,8 @@ async fn what_has_no_route_is_not_found() {
     server.wait_for_terminal("leave out the slash at the end");
     server.wait_for_terminal("upper and lower case count");
     assert_eq!(server.get("/ech%6F").await.status, 200, "paths are matched decoded");
+    let answer = server.get("/echo%2Fx").await;
+    assert_eq!(answer.json()["pathParameters"]["proxy"], "x", "a slash is a slash, encoded or not");
 }
 
 #[tokio::test]

@@ -782,7 +782,7 @@ async fn what_is_not_there_yet_says_so() {
         ("POST", "/2015-03-31/functions"),
         ("DELETE", "/2015-03-31/functions/evaluate"),
         ("GET", "/2015-03-31/functions/evaluate/invocations"),
-        ("POST", "/2021-11-15/functions/evaluate/response-streaming-invocations"),
+        ("POST", "/2014-11-13/functions/evaluate/invoke-async"),
     ] {
         let request = server.client.request(method.parse().unwrap(), format!("{}{path}", server.api));
         let answer = server.send(request).await;

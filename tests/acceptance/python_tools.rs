@@ -19,6 +19,18 @@ pub struct PythonTools {
 }
 
 impl PythonTools {
+    /// `python3.12`
+    pub fn runtime(&self) -> String {
+        let print = "import sys; print(f'python{sys.version_info[0]}.{sys.version_info[1]}')";
+        let output = self.program("python").args(["-c", print]).output().expect("the environment works");
+        String::from_utf8(output.stdout).expect("a version is text").trim().to_owned()
+    }
+
+    /// For handlers that import what is installed there.
+    pub fn folder(&self) -> &str {
+        self.folder.to_str().expect("the target folder's name is text")
+    }
+
     /// A program of the environment: `python`, `aws`.
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.folder.join("bin").join(name));

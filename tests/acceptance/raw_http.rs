@@ -82,6 +82,24 @@ impl Connection {
         }
     }
 
+    /// The next chunk of a body in chunked encoding; `None` at its proper end.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line_end = loop {
+            if let Some(at) = self.rest.windows(2).position(|two| two == b"\r\n") {
+                break at;
+            }
+            assert!(self.read_more(), "the connection ended where a chunk should begin");
+        };
+        let line: Vec<u8> = self.rest.drain(..line_end + 2).collect();
+        let length = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+        while self.rest.len() < length + 2 {
+            assert!(self.read_more(), "the connection ended inside a chunk");
+        }
+        let chunk: Vec<u8> = self.rest.drain(..length).collect();
+        self.rest.drain(..2);
+        (length > 0).then_some(chunk)
+    }
+
     /// Waits for the other side to close without another byte.
     pub fn is_closed(&mut self) -> bool {
         self.rest.is_empty() && !self.read_more()

@@ -160,6 +160,54 @@ def describe(url):
         client.get_waiter(waiter).wait(FunctionName="greet", WaiterConfig={"MaxAttempts": 1})
 
 
+def stream(url, folder):
+    client = client_of(url)
+    go = pathlib.Path(folder) / "go"
+
+    def begin(name, event):
+        response = client.invoke_with_response_stream(
+            FunctionName=name,
+            Payload=json.dumps(event),
+            LogType="Tail",
+        )
+        assert (response["StatusCode"], response["ExecutedVersion"]) == (200, "$LATEST"), response
+        assert response["ResponseStreamContentType"] == "application/vnd.amazon.eventstream", response
+        return iter(response["EventStream"]), response["ResponseMetadata"]["RequestId"]
+
+    # The first piece is here while the handler still waits for the file.
+    events, request_id = begin("count", {"go": str(go)})
+    assert next(events) == {"PayloadChunk": {"Payload": b"one "}}
+    go.touch()
+    assert next(events) == {"PayloadChunk": {"Payload": b"two"}}
+    complete = next(events)["InvokeComplete"]
+    assert list(complete) == ["LogResult"], complete
+    log = base64.b64decode(complete["LogResult"]).decode()
+    assert f"START RequestId: {request_id} Version: $LATEST\ncounting\nEND RequestId: " in log, log
+    assert f"\nREPORT RequestId: {request_id}\tDuration: " in log, log
+    assert list(events) == []
+
+    events, _ = begin("count", {"go": str(go), "fail": True})
+    assert next(events) == {"PayloadChunk": {"Payload": b"one "}}
+    complete = next(events)["InvokeComplete"]
+    assert complete["ErrorCode"] == "ValueError", complete
+    assert json.loads(complete["ErrorDetails"])["errorMessage"] == "lost count", complete
+    assert "[ERROR] ValueError: lost count" in base64.b64decode(complete["LogResult"]).decode()
+
+    # A handler that makes no stream.
+    events, _ = begin("greet", {"name": "Kim"})
+    assert json.loads(next(events)["PayloadChunk"]["Payload"])["greeting"] == "안녕, Kim"
+    assert list(next(events)["InvokeComplete"]) == ["LogResult"]
+    events, _ = begin("greet", {"fail": True})
+    complete = next(events)["InvokeComplete"]
+    assert (complete["ErrorCode"], list(events)) == ("ValueError", []), complete
+
+    kind = client.exceptions.ResourceNotFoundException
+    error = raised(kind, client.invoke_with_response_stream, FunctionName="nobody")
+    assert error.response["Error"]["Message"] == f"Function not found: {ARN}nobody:$LATEST", error.response
+    response = client.invoke_with_response_stream(FunctionName="greet", InvocationType="DryRun")
+    assert response["StatusCode"] == 204, response
+
+
 def retry(url, folder):
     """The server is full until the first attempt has been refused."""
     client = client_of(url)
@@ -179,5 +227,7 @@ def retry(url, folder):
 
 if __name__ == "__main__":
     scenario, *arguments = sys.argv[1:]
-    {"invoke": invoke, "errors": errors, "describe": describe, "retry": retry}[scenario](*arguments)
+    {"invoke": invoke, "errors": errors, "describe": describe, "retry": retry, "stream": stream}[scenario](
+        *arguments
+    )
     print(f"{scenario}: ok")

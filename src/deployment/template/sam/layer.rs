@@ -1,0 +1,105 @@
+//! Layers: folders whose `python` folder is laid behind a function's own code.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::super::Severity;
+use super::super::super::yaml::Node;
+use super::super::{Builder, Resource, Stack};
+use super::section::Section;
+use super::table;
+
+/// The layers of a template by logical id: where each lies, or why it cannot be used.
+pub type Layers = BTreeMap<String, Result<PathBuf, String>>;
+
+pub fn read(stack: &Stack, builder: &mut Builder) -> Layers {
+    let mut layers = Layers::new();
+    for resource in stack.of_kind("AWS::Serverless::LayerVersion") {
+        table::report(resource, &table::LAYER, builder);
+        let properties = Section::properties(resource);
+        let folder = match properties.get("ContentUri") {
+            Some(uri) => folder(stack, "ContentUri", uri),
+            None => Err("`ContentUri` is missing".to_owned()),
+        };
+        match &folder {
+            Err(reason) => {
+                properties.error("ContentUri", format!("layer `{}`: {reason}", resource.logical_id), builder)
+            }
+            Ok(folder) if !folder.join("python").is_dir() => {
+                let text = format!(
+                    "layer `{}`: `{}` holds no folder `python`, so that nothing of it can be imported\nhint: \
+                     `sam build` makes one from a `requirements.txt`; serve the template that it leaves in \
+                     .aws-sam/build",
+                    resource.logical_id,
+                    folder.display()
+                );
+                builder.problem(Severity::Warning, properties.line("ContentUri"), text);
+            }
+            Ok(_) => {}
+        }
+        layers.insert(resource.logical_id.clone(), folder);
+    }
+    for resource in stack.of_kind("AWS::Lambda::LayerVersion") {
+        if let Some(content) = Section::properties(resource).get("Content") {
+            layers.insert(resource.logical_id.clone(), folder(stack, "Content", content));
+        }
+    }
+    layers
+}
+
+/// `Layers` of a function, the first one lowest. `Err`: it cannot run without what is missing.
+pub fn of_function(
+    stack: &Stack,
+    resource: &Resource,
+    layers: &Layers,
+    builder: &mut Builder,
+) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut folders, mut reasons) = (Vec::new(), Vec::new());
+    let properties = Section::properties(resource);
+    for arn in properties.texts("Layers", builder).unwrap_or_default() {
+        match stack.find(&arn).and_then(|layer| layers.get_key_value(&layer.logical_id)) {
+            Some((_, Ok(folder))) => folders.push(folder.clone()),
+            Some((name, Err(reason))) => reasons.push(format!("layer `{name}`: {reason}")),
+            None => {
+                let text = format!(
+                    "layer `{arn}` is not in this template, so that what it holds is missing\nhint: install its \
+                     packages into the virtual environment of your functions"
+                );
+                let line = properties.line("Layers");
+                builder.finding(super::super::Status::Ignored, resource, "Layers.*", line, &text);
+                builder.problem(Severity::Warning, line, text);
+            }
+        }
+    }
+    (folders, reasons)
+}
+
+/// The folder that `CodeUri`, `ContentUri` or `Content` names.
+pub fn folder(stack: &Stack, property: &str, uri: &Node) -> Result<PathBuf, String> {
+    let unpack = "hint: name the folder that it was made from";
+    let Some(text) = uri.text() else {
+        return Err(format!("`{property}` lies in a bucket, which cannot be read here\n{unpack}"));
+    };
+    if text.starts_with("s3://") || text.starts_with("https://") {
+        return Err(format!("`{property}`: `{text}` cannot be read here\n{unpack}"));
+    }
+    let path = stack.folder().join(text);
+    let path = std::path::absolute(&path).unwrap_or(path);
+    if path.is_dir() {
+        // Without a slash at its end.
+        return Ok(path.components().collect());
+    }
+    if path.is_file() {
+        let what = if path.extension().is_some_and(|extension| extension == "zip") {
+            "a zip file"
+        } else {
+            "a file"
+        };
+        return Err(format!("`{property}`: `{}` is {what}, not a folder\n{unpack}", path.display()));
+    }
+    Err(format!(
+        "`{property}`: there is no folder `{}`\nhint: it is looked for from the template's folder; run `sam build` if it \
+         is one that only a build makes",
+        path.display()
+    ))
+}

@@ -1,0 +1,159 @@
+//! A request's headers in an event: what is left out, what is added, and how names are spelled.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use http::header::HeaderValue;
+use serde_json::{Map, Value};
+
+use super::super::Site;
+use super::super::request::Request;
+use crate::http::Spelling;
+
+/// Between client and gateway only; nobody passes these on.
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// What a REST API leaves out besides.
+const NOT_FOR_REST: [&str; 7] = [
+    "content-length",
+    "content-md5",
+    "expect",
+    "max-forwards",
+    "proxy-authenticate",
+    "server",
+    "www-authenticate",
+];
+
+/// However a client spells these, REST events have them so.
+const WELL_KNOWN: [(&str, &str); 9] = [
+    ("accept", "Accept"),
+    ("authorization", "Authorization"),
+    ("content-type", "Content-Type"),
+    ("host", "Host"),
+    ("user-agent", "User-Agent"),
+    ("x-amzn-trace-id", "X-Amzn-Trace-Id"),
+    ("x-forwarded-for", "X-Forwarded-For"),
+    ("x-forwarded-port", "X-Forwarded-Port"),
+    ("x-forwarded-proto", "X-Forwarded-Proto"),
+];
+
+/// Name -> values in the order in which they came.
+pub type Fields<'a> = BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>>;
+
+/// Names in lower case, all values; hop-by-hop ones are left out.
+pub fn lower_case<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
+    let mut fields = Fields::new();
+    for (name, value) in &request.head.headers {
+        if !HOP_BY_HOP.contains(&name.as_str()) {
+            fields.entry(name.as_str().into()).or_default().push(text(value));
+        }
+    }
+    for (name, value) in added(request, site) {
+        fields.insert(name.into(), vec![value.into()]);
+    }
+    fields
+}
+
+/// The same with the body's length, which HTTP APIs tell.
+pub fn lower_case_with_length<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
+    let mut fields = lower_case(request, site);
+    fields.insert("content-length".into(), vec![request.body.len().to_string().into()]);
+    fields
+}
+
+/// Names as the client spelled them.
+pub fn as_spelled<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
+    let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
+    if let Some(spelling) = request.head.extensions.get::<Spelling>() {
+        for name in spelling.names() {
+            spelled.entry(name.to_ascii_lowercase()).or_insert(name);
+        }
+    }
+    for (name, canonical) in WELL_KNOWN {
+        spelled.insert(name.to_owned(), canonical);
+    }
+    let fields = lower_case(request, site).into_iter();
+    let fields = fields.filter(|(name, _)| !NOT_FOR_REST.contains(&&**name));
+    fields
+        .map(|(name, values)| {
+            let spelled = spelled.get(&*name).map(|spelled| Cow::Owned((*spelled).to_owned()));
+            (spelled.unwrap_or(name), values)
+        })
+        .collect()
+}
+
+/// Names in lower case; what came several times is joined by commas; cookies stand by themselves.
+pub fn joined<'a>(
+    request: &'a Request,
+    site: &Site,
+    cookies: &mut Vec<&'a str>,
+) -> BTreeMap<&'a str, Cow<'a, str>> {
+    let mut headers: BTreeMap<&str, Cow<'_, str>> = BTreeMap::new();
+    for (name, value) in &request.head.headers {
+        let name = name.as_str();
+        if HOP_BY_HOP.contains(&name) {
+            continue;
+        }
+        if name == "cookie" {
+            if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
+                cookies.extend(text.split(';').map(str::trim).filter(|cookie| !cookie.is_empty()));
+            }
+            continue;
+        }
+        let value = text(value);
+        match headers.get_mut(name) {
+            Some(known) => {
+                let known = known.to_mut();
+                known.push(',');
+                known.push_str(&value);
+            }
+            None => drop(headers.insert(name, value)),
+        }
+    }
+    headers.extend(added(request, site).map(|(name, value)| (name, value.into())));
+    headers
+}
+
+/// The same with the body's length, which HTTP APIs tell.
+pub fn joined_with_length<'a>(
+    request: &'a Request,
+    site: &Site,
+    cookies: &mut Vec<&'a str>,
+) -> BTreeMap<&'a str, Cow<'a, str>> {
+    let mut headers = joined(request, site, cookies);
+    headers.insert("content-length", request.body.len().to_string().into());
+    headers
+}
+
+/// What the gateway says about the request in every event.
+fn added(request: &Request, site: &Site) -> [(&'static str, String); 5] {
+    let source_ip = request.source_ip();
+    let earlier = request.head.headers.get_all("x-forwarded-for").iter().map(text);
+    let forwarded: Vec<Cow<'_, str>> = earlier.chain([Cow::from(&source_ip)]).collect();
+    [
+        ("host", request.host()),
+        ("x-amzn-trace-id", format!("Root={}", request.trace.root)),
+        ("x-forwarded-for", forwarded.join(", ")),
+        ("x-forwarded-port", site.port.to_string()),
+        ("x-forwarded-proto", if site.tls { "https" } else { "http" }.to_owned()),
+    ]
+}
+
+pub fn last(fields: &Fields<'_>) -> Map<String, Value> {
+    let last = |values: &Vec<Cow<'_, str>>| values.last().map_or(Value::Null, |value| (&**value).into());
+    fields.iter().map(|(name, values)| (name.to_string(), last(values))).collect()
+}
+
+pub fn all(fields: &Fields<'_>) -> Map<String, Value> {
+    let all = |values: &[Cow<'_, str>]| values.iter().map(|value| Value::from(&**value)).collect();
+    fields.iter().map(|(name, values)| (name.to_string(), all(values))).collect()
+}
+
+/// A value that is no UTF-8 is Latin 1.
+pub fn text(value: &HeaderValue) -> Cow<'_, str> {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(value.as_bytes().iter().map(|&byte| char::from(byte)).collect()),
+    }
+}

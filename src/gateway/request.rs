@@ -1,0 +1,236 @@
+//! A request, read whole, and where it goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use http::request::Parts;
+use http::{Method, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use super::error::GatewayError;
+use crate::api::{Api, Kind, Route, Stage};
+use crate::http::Peer;
+use crate::invocation::{Invocation, TraceId};
+
+/// API Gateway's limit for a request's body.
+pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
+/// Lambda's limit for the event that is made of it.
+pub const EVENT_LIMIT: usize = 6_291_456;
+/// Of both, a load balancer's.
+pub const LOAD_BALANCER_LIMIT: usize = 1024 * 1024;
+
+/// A request with its body.
+pub struct Request {
+    pub head: Parts,
+    pub body: Bytes,
+    pub peer: Option<IpAddr>,
+    pub received: jiff::Timestamp,
+    pub trace: TraceId,
+    /// The gateway's own id of the request: 15 characters and `=`.
+    pub id: String,
+    /// What REST APIs and function URLs call the id of a request; `id` is REST's extended one.
+    pub uuid: String,
+}
+
+impl Request {
+    pub fn new(head: Parts, body: Bytes) -> Self {
+        let received = jiff::Timestamp::now();
+        let earlier = head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+        let trace = Invocation::new_trace_id(received.as_second().max(0) as u64).continuing(earlier);
+        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        let uuid = Invocation::new_request_id();
+        Self { head, body, peer, received, trace, id: new_id(), uuid }
+    }
+
+    /// The id under which a function is called for this request: a function URL's is the request's own.
+    pub fn invocation_id(&self, kind: Kind) -> String {
+        match kind {
+            Kind::FunctionUrl => self.uuid.clone(),
+            _ => Invocation::new_request_id(),
+        }
+    }
+
+    /// As sent, without the query.
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// As sent, without the question mark.
+    pub fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
+
+    /// `localhost:3000`
+    pub fn host(&self) -> String {
+        host(&self.head)
+    }
+
+    /// `localhost`
+    pub fn domain(&self) -> String {
+        without_port(&self.host()).to_owned()
+    }
+
+    pub fn source_ip(&self) -> String {
+        self.peer.map(|peer| peer.to_canonical().to_string()).unwrap_or_default()
+    }
+
+    /// The first value of this header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+    }
+
+    pub fn user_agent(&self) -> &str {
+        self.header("user-agent").unwrap_or_default()
+    }
+
+    /// `24/Nov/2025:23:12:00 +0000`
+    pub fn time(&self) -> String {
+        let received = self.received.to_zoned(jiff::tz::TimeZone::UTC);
+        received.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
+    }
+}
+
+pub fn host(head: &Parts) -> String {
+    let host = head.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    host.or_else(|| head.uri.authority().map(|authority| authority.as_str().into()))
+        .unwrap_or_default()
+        .into_owned()
+}
+
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Fifteen characters and an equals sign.
+pub fn new_id() -> String {
+    use base64::Engine;
+    let random = uuid::Uuid::new_v4();
+    let mut id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&random.as_bytes()[..12]);
+    id.truncate(15);
+    id.push('=');
+    id
+}
+
+/// Where a request goes, and how it matched.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    pub api: Arc<Api>,
+    pub stage: usize,
+    pub route: usize,
+    /// As sent, without the stage: `/a%20b`.
+    pub path: String,
+    /// As it would be on AWS: with the stage (REST, named stages of an HTTP API) or a domain's base path.
+    pub full_path: String,
+    /// As sent: not decoded.
+    pub parameters: Vec<(String, String)>,
+    /// The custom domain that it came by.
+    pub custom_domain: bool,
+}
+
+impl Matched {
+    pub fn stage(&self) -> &Stage {
+        &self.api.stages[self.stage]
+    }
+
+    pub fn route(&self) -> &Route {
+        &self.api.routes[self.route]
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.api.kind
+    }
+
+    /// `path` of a REST API's events: with the base path of a custom domain, without a stage.
+    pub fn rest_path(&self) -> &str {
+        if self.custom_domain { &self.full_path } else { &self.path }
+    }
+
+    /// `rawPath` of an HTTP API's events, not decoded: with a stage, without the base path of a custom
+    /// domain.
+    pub fn raw_path(&self) -> &str {
+        if self.custom_domain { &self.path } else { &self.full_path }
+    }
+}
+
+/// Who is asking, as far as it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    pub identity: Identity,
+    /// The API key that was accepted.
+    pub api_key: Option<AcceptedKey>,
+    /// `--act-as` stood in for the authorizer.
+    pub pretended: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct AcceptedKey {
+    pub id: String,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub enum Identity {
+    /// The route asks for nobody.
+    #[default]
+    Anybody,
+    /// What a Lambda authorizer said.
+    Lambda {
+        principal_id: Option<String>,
+        context: Map<String, Value>,
+        /// Milliseconds that it took; zero from the cache.
+        latency: u64,
+    },
+    /// Claims as the handler sees them.
+    Jwt {
+        claims: Map<String, Value>,
+        scopes: Option<Vec<String>>,
+    },
+    Cognito {
+        claims: Map<String, Value>,
+    },
+    Iam(IamUser),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IamUser {
+    pub access_key: String,
+    pub account_id: String,
+    /// `AIDA...`
+    pub user_id: String,
+    pub user_arn: String,
+}
+
+/// hyper lets a request without a Host, or with two, through.
+pub fn check_host(head: &Parts) -> Result<(), GatewayError> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    match head.version {
+        http::Version::HTTP_11 if hosts != 1 => {
+            Err(GatewayError::BadRequest("a request needs exactly one Host header"))
+        }
+        _ if hosts > 1 => Err(GatewayError::BadRequest("a request needs exactly one Host header")),
+        _ => Ok(()),
+    }
+}
+
+pub async fn read_body(head: &Parts, body: Body, limit: usize) -> Result<Bytes, GatewayError> {
+    let announced =
+        head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Err(GatewayError::TooLarge);
+    }
+    if announced == Some(0)
+        || (announced.is_none() && head.method == Method::GET && http_body::Body::is_end_stream(&body))
+    {
+        return Ok(Bytes::new());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge),
+        Err(_) => Err(GatewayError::BadRequest("the request's body ended too early")),
+    }
+}
