@@ -22,6 +22,8 @@
 //! | ground | [`function`] [`invocation`] [`config`] | the other nouns, parsed once at the border |
 //! | ground | [`samples`] | an event of every source, as AWS sends it |
 //!
+//! Beside it, for `fuzz/` and the tests only: `fuzzing`.
+//!
 //! Below all of it, in a process of its own: `python/`, all that runs inside CPython.
 //!
 //! # The way of one request
@@ -55,6 +57,9 @@
 //! - Errors for functions that fail: that is an [`invocation::Outcome`].
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 pub mod server;
 

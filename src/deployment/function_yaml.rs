@@ -56,6 +56,12 @@ pub fn read(path: &Path, function: &str, problems: &mut Vec<Problem>) -> Describ
     Described { configuration: reader.configuration, surroundings }
 }
 
+/// What a text says that stands nowhere.
+#[cfg(any(test, fuzzing))]
+pub fn read_text(text: &str, path: &Path, function: &str) -> Surroundings {
+    file(text, path, function, &mut Reader::new(path, &mut Vec::new(), Configuration::default()))
+}
+
 fn file(text: &str, path: &Path, function: &str, reader: &mut Reader<'_>) -> Surroundings {
     let mut surroundings = Surroundings::default();
     let node = match yaml::parse(text) {

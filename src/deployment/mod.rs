@@ -19,6 +19,8 @@ mod declared;
 mod discover;
 mod dotenv;
 mod function_yaml;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inotify;
 mod json;
 mod nearest;

@@ -20,6 +20,8 @@ mod authorize;
 mod context;
 mod cors;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod mapping;
 mod payload;
 mod request;

@@ -194,6 +194,22 @@ impl Prelude {
     }
 }
 
+/// What a stream may begin with, in pieces, and what is made of it.
+#[cfg(any(test, fuzzing))]
+pub fn begin(bytes: &[u8]) {
+    let mut prelude = Prelude::default();
+    for piece in bytes.chunks(7) {
+        if prelude.is_settled() {
+            break;
+        }
+        prelude.push(piece);
+    }
+    let metadata = prelude.split().map_or_else(|| bytes.to_vec(), |(metadata, _)| metadata);
+    if let Ok(metadata) = Metadata::read(&metadata) {
+        let _ = metadata.response();
+    }
+}
+
 /// The body of a response that is still being made.
 struct StreamBody {
     /// What was read ahead.

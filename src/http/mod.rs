@@ -3,6 +3,8 @@
 //! The accept loop is our own because `axum::serve` waits for ever for a header that does not come,
 //! and its graceful stop with it.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod spelling;
 pub mod tls;
 pub mod web_socket;

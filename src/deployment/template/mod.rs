@@ -34,6 +34,8 @@ use crate::api::{Api, Source};
 use crate::config::{Account, Template};
 use crate::function::{Configuration, FunctionName};
 
+#[cfg(any(test, fuzzing))]
+pub use engine::fuzzing;
 pub use engine::parameters;
 pub use report::{Finding, Status};
 pub use write::{Frame, write};
@@ -79,8 +81,17 @@ pub enum CodeLocation {
 
 /// Reads the template. `Err`: it cannot be read at all, and whatever was deployed stays.
 pub fn read(options: &Options<'_>) -> Result<Reading, Failure> {
-    let stack = engine::load(options)?;
-    let mut builder = Builder { path: options.template.path.clone(), ..Builder::default() };
+    Ok(declared(&engine::load(options)?))
+}
+
+/// The same of a text that stands nowhere.
+#[cfg(any(test, fuzzing))]
+pub fn read_text(path: &Path, text: &str, account: &crate::config::Account) -> Result<Reading, Problem> {
+    Ok(declared(&engine::load_text(path, text, account, &[])?))
+}
+
+fn declared(stack: &Stack) -> Reading {
+    let mut builder = Builder { path: stack.path.clone(), ..Builder::default() };
     builder.reading.files = stack.files.clone();
     builder.reading.problems = stack.problems.clone();
     for absent in &stack.absent {
@@ -93,8 +104,8 @@ pub fn read(options: &Options<'_>) -> Result<Reading, Failure> {
             text: format!("its condition {} is false", absent.condition),
         });
     }
-    sam::read(&stack, &mut builder);
-    cloudformation::read(&stack, &mut builder);
+    sam::read(stack, &mut builder);
+    cloudformation::read(stack, &mut builder);
     for output in &stack.outputs {
         builder.reading.findings.push(Finding {
             status: Status::Supported,
@@ -105,7 +116,7 @@ pub fn read(options: &Options<'_>) -> Result<Reading, Failure> {
             text: format!("its value here is `{}`", output.value),
         });
     }
-    Ok(builder.reading)
+    builder.reading
 }
 
 /// Why a template cannot be read, and which files could change that.

@@ -99,7 +99,7 @@ impl Credentials {
 }
 
 /// Profiles that have a key and a secret; other lines are for other programs.
-fn parse(text: &str) -> Vec<Credential> {
+pub(super) fn parse(text: &str) -> Vec<Credential> {
     let mut found: Vec<Credential> = Vec::new();
     let mut profile: Option<Credential> = None;
     let complete = |profile: Option<Credential>| {

@@ -60,7 +60,7 @@ pub enum Refusal {
 
 /// In what form the answer is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Policy {
         /// Context values become texts, and only plain ones are taken.
         plain: bool,
@@ -171,7 +171,7 @@ fn prepare(
 }
 
 /// `identityValidationExpression`, which is about the whole token.
-fn matches_whole(pattern: &str, token: &str) -> Result<bool, String> {
+pub(super) fn matches_whole(pattern: &str, token: &str) -> Result<bool, String> {
     let expression = regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
         .size_limit(1 << 20)
         .build()
@@ -236,7 +236,7 @@ fn read(function: &str, outcome: &Outcome, form: Form) -> Result<Decision, Refus
 }
 
 /// The error says what is wrong with the answer, for people.
-fn decision(payload: &[u8], form: Form) -> Result<Decision, String> {
+pub(super) fn decision(payload: &[u8], form: Form) -> Result<Decision, String> {
     let bytes = payload.len();
     if bytes > ANSWER_LIMIT {
         return Err(format!("{bytes} bytes; API Gateway takes {ANSWER_LIMIT} of an authorizer"));
@@ -300,7 +300,7 @@ fn plain_context(given: Map<String, Value>) -> Result<Map<String, Value>, String
 }
 
 /// Whether a decision, a former one perhaps, lets this request pass.
-fn decide(
+pub(super) fn decide(
     decision: &Decision,
     method_arn: &str,
     kind: Kind,

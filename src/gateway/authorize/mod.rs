@@ -21,6 +21,8 @@ mod api_key;
 mod cache;
 mod credentials;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod iam;
 mod identity;
 mod jwt;

@@ -96,6 +96,18 @@ async fn run(
     respond(setting, integration, &answer)
 }
 
+/// A MOCK, and the way back from an answer with this body: without a gateway.
+#[cfg(any(test, fuzzing))]
+pub(super) fn mapped_alone(setting: &mut Setting<'_>, integration: &MappedIntegration, body: &str) {
+    if let Ok(event) = request_body(setting, integration) {
+        let _ = mock(&event);
+        asks_for_event(&setting.context);
+    }
+    let selector = Some(error_message(body.as_bytes()));
+    let answer = Answer { selector, body: body.to_owned(), headers: HeaderMap::new() };
+    let _ = respond(setting, integration, &answer);
+}
+
 /// What the integration gets.
 fn request_body(setting: &mut Setting<'_>, integration: &MappedIntegration) -> Result<String, Stopped> {
     let content_type = setting.request.header("content-type").map_or(JSON.to_owned(), essence);

@@ -11,6 +11,8 @@
 //! | `headers` | headers that do not pass as they are |
 //! | `setting` | what a mapping can ask about a request |
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod http_proxy;
 mod integration;

@@ -17,6 +17,8 @@
 mod connections;
 mod event;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod integration;
 mod management;
 mod open;

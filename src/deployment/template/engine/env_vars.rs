@@ -19,7 +19,7 @@ pub fn read(path: &Path) -> Result<(EnvVars, Vec<usize>), Problem> {
     parse(&text).map_err(|(line, text)| broken(path, Some(line), text))
 }
 
-fn parse(text: &str) -> Result<(EnvVars, Vec<usize>), (usize, String)> {
+pub(super) fn parse(text: &str) -> Result<(EnvVars, Vec<usize>), (usize, String)> {
     const EXAMPLE: &str =
         "hint: write {\"FunctionName\": {\"VARIABLE\": \"value\"}}, or \"Parameters\" for all functions";
     let root =

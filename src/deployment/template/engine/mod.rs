@@ -16,6 +16,8 @@ mod conditions;
 mod document;
 mod env_vars;
 mod for_each;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod globals;
 mod include;
 mod intrinsics;
@@ -63,6 +65,19 @@ const ATTRIBUTES: [&str; 12] = [
 pub fn load(options: &Options<'_>) -> Result<Stack, Failure> {
     let mut files = vec![options.template.path.clone()];
     read(options, &mut files).map_err(|problem| Failure { problems: vec![problem], files })
+}
+
+/// A text that stands nowhere, as the template `path`.
+#[cfg(any(test, fuzzing))]
+pub fn load_text(
+    path: &Path,
+    text: &str,
+    account: &Account,
+    overrides: &[Override],
+) -> Result<Stack, Problem> {
+    let mut reports = Reports::new(path);
+    let document = Document::parse(path, text, &mut reports)?;
+    resolve(document, path, account, overrides, reports)
 }
 
 /// Ten letters and digits for what AWS makes up an id for: what `Ref` gives for an API of this

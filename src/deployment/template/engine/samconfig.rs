@@ -54,7 +54,12 @@ fn find(template: &Path) -> Option<PathBuf> {
     paths.into_iter().find(|path| path.is_file())
 }
 
-fn read(root: &Node, wanted: &str, path: &Path, reports: &mut Reports) -> Result<Vec<Override>, Problem> {
+pub(super) fn read(
+    root: &Node,
+    wanted: &str,
+    path: &Path,
+    reports: &mut Reports,
+) -> Result<Vec<Override>, Problem> {
     let entries = root.mapping().unwrap_or_default();
     match root.get("version").map(|version| (version.line, version.text().unwrap_or("?"))) {
         Some((_, "0.1")) => {}
@@ -123,7 +128,7 @@ fn pairs(given: &Node) -> Result<Vec<(String, String)>, String> {
     }
 }
 
-fn parse_toml(text: &str) -> Result<Node, SyntaxError> {
+pub(super) fn parse_toml(text: &str) -> Result<Node, SyntaxError> {
     let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line = |at: usize| 1 + starts.partition_point(|start| *start < at);
     let table = DeTable::parse(text).map_err(|error| {

@@ -23,14 +23,11 @@ fn resolved(text: &str, overrides: &[(&str, &str)]) -> Result<Stack, String> {
 
 fn resolved_at(path: &str, text: &str, overrides: &[(&str, &str)]) -> Result<Stack, String> {
     let path = Path::new(path);
-    let mut reports = Reports::new(path);
     let given: Vec<Override> = overrides
         .iter()
         .map(|(name, value)| Override { name: (*name).into(), value: (*value).into(), from: None })
         .collect();
-    Document::parse(path, text, &mut reports)
-        .and_then(|document| resolve(document, path, &account(), &given, reports))
-        .map_err(|problem| problem.to_string())
+    load_text(path, text, &account(), &given).map_err(|problem| problem.to_string())
 }
 
 /// As JSON, so that it can be compared and read.
