@@ -10,7 +10,11 @@ pub struct Settings {
     pub handlers: PathBuf,
     /// Not beside a template, unless it was asked for.
     pub serves_handlers: bool,
+    /// The folder of the project, where what it keeps begins: state, buckets, databases of destinations.
+    pub project: PathBuf,
     pub state_dir: PathBuf,
+    /// The folder whose subfolders stand for S3 buckets.
+    pub buckets: PathBuf,
     pub host: IpAddr,
     /// HTTP routes.
     pub port: u16,
@@ -21,6 +25,8 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     /// Modules that every environment finds imported already.
     pub preload: Vec<String>,
+    /// What a `requirements.txt` asks for is installed.
+    pub installs_packages: bool,
     /// Serve the last version that loaded when a new one does not.
     pub keep_last_good: bool,
     /// A SAM or CloudFormation template to serve.
@@ -107,6 +113,9 @@ pub struct Limits {
     pub integration_timeout: Duration,
     /// How long requests in flight may take when the gateway stops.
     pub drain: Duration,
+    /// What the delays and ages of asynchronous invocations are multiplied by: 1, but for tests, which
+    /// do not wait for minutes.
+    pub asynchronous_time_scale: f64,
 }
 
 impl Default for Limits {
@@ -119,6 +128,7 @@ impl Default for Limits {
             init_timeout: Duration::from_secs(10),
             integration_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(30),
+            asynchronous_time_scale: 1.0,
         }
     }
 }

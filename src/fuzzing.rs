@@ -4,18 +4,22 @@
 //! Input that has several parts has a line `----` between them. Whatever it is, nothing panics, and
 //! what each function asserts holds.
 
-use crate::{deployment, gateway, http};
+use crate::{archive as archives, deployment, gateway, http, trigger};
 
 pub type Target = fn(&[u8]);
 
 /// By the name of the file in `fuzz/targets/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("access", access),
+    ("archive", archive),
     ("events", events),
     ("json_path", json_path),
     ("mapping_template", mapping_template),
     ("parameters", parameters),
+    ("pattern", pattern),
+    ("properties", properties),
     ("routes", routes),
+    ("schedule", schedule),
     ("spelling", spelling),
     ("template", template),
 ];
@@ -68,6 +72,29 @@ pub fn spelling(input: &[u8]) {
 pub fn parameters(input: &[u8]) {
     let Some([arguments, configuration, variables, section]) = texts(input) else { return };
     deployment::fuzzing::parameters(arguments, configuration, variables, section);
+}
+
+/// A zip file.
+pub fn archive(input: &[u8]) {
+    archives::fuzzing::archive(input);
+}
+
+/// A schedule expression; then a time zone; then the second after which its times are asked for.
+pub fn schedule(input: &[u8]) {
+    let Some([expression, zone, after]) = texts(input) else { return };
+    trigger::fuzzing::schedule(expression, zone, after);
+}
+
+/// An event pattern; then an event.
+pub fn pattern(input: &[u8]) {
+    let Some([pattern, event]) = texts(input) else { return };
+    trigger::fuzzing::pattern(pattern, event);
+}
+
+/// `function.yaml`; then what a property of it is set to.
+pub fn properties(input: &[u8]) {
+    let Some([text, value]) = texts(input) else { return };
+    deployment::fuzzing::properties(text, value);
 }
 
 /// Those that are missing are empty; the last one is all that is left.

@@ -29,16 +29,22 @@ impl Invocation {
         TraceId {
             root: format!("1-{:08x}-{}", epoch_seconds, &random[..24]),
             parent: random[16..].to_owned(),
+            lineage: None,
         }
     }
 }
 
-/// The two halves of a trace header.
+/// A trace header.
 #[derive(Debug, Clone)]
 pub struct TraceId {
     pub root: String,
     pub parent: String,
+    /// Which functions the chain of invocations has come by, as the caller says it.
+    pub lineage: Option<String>,
 }
+
+/// Of a lineage: more than `invoker` ever makes of one.
+const LINEAGE_LIMIT: usize = 400;
 
 impl TraceId {
     /// What is valid in the header that a caller sent takes the place of what is new.
@@ -51,6 +57,13 @@ impl TraceId {
                 self.root = value.to_owned();
             } else if valid && name.eq_ignore_ascii_case("parent") {
                 self.parent = value.to_owned();
+            } else if name.eq_ignore_ascii_case("lineage")
+                && value.len() <= LINEAGE_LIMIT
+                && value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'|' | b'%'))
+            {
+                self.lineage = Some(value.to_owned());
             }
         }
         self
@@ -58,7 +71,9 @@ impl TraceId {
 
     /// What the function sees in its environment.
     pub fn for_function(&self) -> String {
-        format!("Root={};Parent={};Sampled=0", self.root, self.parent)
+        let lineage = self.lineage.as_deref();
+        let (separator, lineage) = lineage.map_or(("", ""), |lineage| (";Lineage=", lineage));
+        format!("Root={};Parent={};Sampled=0{separator}{lineage}", self.root, self.parent)
     }
 }
 

@@ -11,15 +11,21 @@
 //! | 5 | [`server`] | builds each floor once, listens, drains and stops from the top |
 //! | 4 | [`gateway`] | API Gateway: address, route, authorize, integrate; WebSockets |
 //! | 4 | [`lambda_api`] | the Lambda API, one file per resource |
-//! | 3 | [`invoker`] | the one door to a function: resolve, acquire, invoke, record |
+//! | 4 | [`event_sources`] | schedules, queues, streams, buckets, topics, the event bus |
+//! | 3 | [`invoker`] | the one door to a function: resolve, admit, acquire, invoke, record; asynchronous events |
 //! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
+//! | 2 | [`published`] | versions, aliases and layers: immutable copies in the state folder |
+//! | 1 | [`delivery`] | what destinations receive: queues, topics, buses, URLs, tables |
 //! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
+//! | 1 | [`store`] | what must outlive the gateway: SQLite |
+//! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
-//! | ground | [`function`] [`invocation`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`inotify`] | what the kernel has to say about folders |
 //! | ground | [`samples`] | an event of every source, as AWS sends it |
 //!
 //! Beside it, for `fuzz/` and the tests only: `fuzzing`.
@@ -48,6 +54,22 @@
 //! `gateway::mapping` in the place of `payload`. A Lambda authorizer is a function like any other: it
 //! is asked through the same door.
 //!
+//! # The way of one event that nobody waits for
+//!
+//! ```text
+//! Invoke with InvocationType=Event, or something in event_sources (schedule, bus, bucket, topic)
+//!   invoker.accept         Event { function, event, ... } -> store    (synced to the disk: 202)
+//!     event_queue          when it is due; `drain` takes what there is room for
+//!     find                 as above, with the function's reserved concurrency
+//!     Outcome
+//!       retry              back into the store, due later           (until its retries or its age are used up)
+//!       destination        the record -> delivery: a queue, topic, bus, function, URL or table
+//! ```
+//!
+//! It leaves the store when all of this is done: after a crash it begins again. Queues and streams
+//! (`event_sources::mapping`) keep their records themselves: they are invoked through the same door as
+//! a request is, and acknowledged by what the function has answered.
+//!
 //! # What is deliberately absent
 //!
 //! - Python in the gateway process. Only `python/` knows Python, and it lives in processes that can
@@ -55,6 +77,8 @@
 //! - A configuration language of our own: `function.yaml` holds the properties of a SAM
 //!   `AWS::Serverless::Function`, and whole projects are described by the template that deploys them.
 //! - Errors for functions that fail: that is an [`invocation::Outcome`].
+//! - Queues, topics, streams and tables: they are AWS's, or another local server's, and are asked where
+//!   the environment says they are. The event bus and buckets are here, as nothing has to be kept for them.
 
 pub mod cli;
 
@@ -63,6 +87,7 @@ pub mod fuzzing;
 
 pub mod server;
 
+pub mod event_sources;
 pub mod gateway;
 pub mod lambda_api;
 
@@ -70,14 +95,24 @@ pub mod invoker;
 
 pub mod deployment;
 pub mod execution_environment;
+pub mod published;
 
+pub mod delivery;
 pub mod http;
 pub mod interpreter;
 pub mod logs;
 pub mod protocol;
+pub mod store;
+
+pub mod archive;
+pub mod aws;
+pub mod packages;
 
 pub mod api;
 pub mod config;
+pub mod destination;
 pub mod function;
+pub mod inotify;
 pub mod invocation;
 pub mod samples;
+pub mod trigger;

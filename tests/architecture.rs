@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// From the roof down; modules of one line are neighbours.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["cli"],
     &["server"],
-    &["gateway", "lambda_api"],
+    &["event_sources", "gateway", "lambda_api"],
     &["invoker"],
-    &["deployment", "execution_environment"],
-    &["http", "interpreter", "logs", "protocol"],
-    &["api", "config", "function", "invocation", "samples"],
+    &["deployment", "execution_environment", "published"],
+    &["delivery", "http", "interpreter", "logs", "protocol", "store"],
+    &["archive", "aws", "packages"],
+    &["api", "config", "destination", "function", "inotify", "invocation", "samples", "trigger"],
 ];
 
 /// A neighbour may look at what another knows in these places, each for a reason.
@@ -24,13 +25,14 @@ const ALLOWED: [(&str, &str, &str); 1] = [(
 
 /// Library -> the modules that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("arc_swap", &["deployment"]),
-    ("aws_credential_types", &["gateway"]),
-    ("aws_sigv4", &["gateway"]),
+    ("arc_swap", &["deployment", "published"]),
+    ("aws_credential_types", &["aws", "gateway"]),
+    ("aws_sigv4", &["aws", "gateway"]),
     ("aws_smithy_eventstream", &["lambda_api"]),
     ("aws_smithy_types", &["lambda_api"]),
-    ("axum", &["gateway", "http", "lambda_api"]),
+    ("axum", &["event_sources", "gateway", "http", "lambda_api"]),
     ("clap", &["cli"]),
+    ("croner", &["trigger"]),
     ("dotenvy", &["deployment"]),
     ("futures_util", &["gateway", "http"]),
     ("http_body", &["gateway", "lambda_api"]),
@@ -40,21 +42,27 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["gateway"]),
     ("libloading", &["execution_environment"]),
     ("loom", &["protocol"]),
+    ("md5", &["event_sources"]),
     ("memchr", &["invoker"]),
     ("mimalloc", &["main"]),
     ("owo_colors", &["cli"]),
-    ("percent_encoding", &["gateway"]),
+    ("percent_encoding", &["aws", "delivery", "event_sources", "gateway", "lambda_api"]),
     ("pyo3", &[]),
     ("rcgen", &["http"]),
     ("regex", &["deployment", "gateway"]),
-    ("reqwest", &["gateway"]),
-    ("rustls", &["http"]),
+    ("reqwest", &["aws", "cli", "delivery", "event_sources", "gateway"]),
+    ("rusqlite", &["delivery", "store"]),
+    ("rustls", &["delivery", "http"]),
+    ("rustls_platform_verifier", &["delivery"]),
     ("saphyr_parser", &["deployment"]),
+    ("tokio_postgres", &["delivery"]),
+    ("tokio_postgres_rustls", &["delivery"]),
     ("tokio_rustls", &["http"]),
     ("tokio_tungstenite", &["http"]),
     ("toml", &["cli", "deployment"]),
     ("tower", &["http"]),
     ("tracing_subscriber", &["cli"]),
+    ("zip", &["archive"]),
 ];
 
 struct Source {

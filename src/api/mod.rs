@@ -45,10 +45,6 @@ pub struct Api {
     pub route_selection_expression: String,
     /// Only custom domains lead to it.
     pub execute_api_disabled: bool,
-    /// Load balancer: `arn:aws:elasticloadbalancing:...:targetgroup/...`, and how it passes headers on;
-    /// of its routes that say nothing else.
-    pub target_group_arn: String,
-    pub multi_value_headers: bool,
     pub source: Source,
 }
 
@@ -193,8 +189,6 @@ impl Api {
             domains: Vec::new(),
             route_selection_expression: String::new(),
             execute_api_disabled: false,
-            target_group_arn: String::new(),
-            multi_value_headers: false,
             source: Source::default(),
         }
     }

@@ -27,7 +27,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let flusher = output::start_logging(LogStyle::Text, "warn");
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
-        let house = House::build(&settings, false)?;
+        let house = House::build(&settings, None)?;
         let deployment = house.invoker.deployments().current();
         let mut rows = Vec::new();
         let mut wrong = 0;
@@ -64,6 +64,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 problem.severity == Severity::Error && is_no_function(&deployment.functions, problem),
             );
             problems.push_str(&format!("{label}{problem}\n"));
+        }
+        for missing in server::unreachable(&deployment, house.aws.endpoints()) {
+            problems.push_str(&format!("warning: {missing}\n"));
         }
         anyhow::Ok((output::table(&rows), problems, wrong))
     });

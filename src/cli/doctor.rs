@@ -1,4 +1,4 @@
-//! `handlerd doctor`: the Pythons of this machine, and what is wrong with them.
+//! `handlerd doctor`: the Pythons of this machine, what functions need beside them, and what is wrong.
 
 use std::process::ExitCode;
 
@@ -66,7 +66,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
     text.push_str("\nFunctions\n");
     let mut rows = Vec::new();
-    for (name, deployed) in &Deployments::read(server::sources(&settings)).current().functions {
+    let deployment = Deployments::read(server::sources(&settings)).current();
+    for (name, deployed) in &deployment.functions {
         let Deployed::Ready(function) = deployed else {
             rows.push(vec![
                 name.to_string(),
@@ -78,7 +79,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let runtime = function.configuration.runtime.as_deref();
         rows.push(match interpreters.choose(runtime, &function.task_root) {
             Ok(choice) => {
-                let note = choice.note.unwrap_or_default().replace('\n', "; ");
+                let packages = server::packages_told(&settings, function, &choice);
+                let notes: Vec<String> = choice.note.iter().cloned().chain(packages).collect();
+                let note = notes.join("; ").replace('\n', "; ");
                 vec![
                     name.to_string(),
                     choice.interpreter.version.to_string(),
@@ -90,6 +93,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         });
     }
     text.push_str(&if rows.is_empty() { "  none\n".to_owned() } else { output::table(&rows) });
+    let missing = server::unreachable(&deployment, &super::endpoints());
+    if !missing.is_empty() {
+        text.push_str("\nServices\n");
+        for line in missing {
+            text.push_str(&format!("  {}\n", line.replace('\n', "\n    ")));
+        }
+    }
     output::print(&text);
     match report.default {
         Ok(_) => Ok(ExitCode::SUCCESS),

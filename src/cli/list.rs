@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::options::{Common, Place, TemplateOptions};
 use super::output;
 use crate::deployment::Deployed;
+use crate::function::Attached;
+use crate::trigger::Trigger;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -37,6 +39,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     "memorySize": function.configuration.memory_mb,
                     "codeSize": function.code.size,
                     "folder": function.task_root,
+                    "triggers": triggers(deployment.attached.get(name).map(|attached| attached.as_ref())),
                 }),
                 Deployed::Broken { reason } => {
                     json!({"name": name.as_str(), "state": "Failed", "reason": reason})
@@ -79,4 +82,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     output::print(&output::table(&rows));
     Ok(ExitCode::SUCCESS)
+}
+
+fn triggers(attached: Option<&Attached>) -> Vec<Value> {
+    let triggers = attached.map(|attached| attached.triggers.as_slice()).unwrap_or_default();
+    let described = |trigger: &Trigger| {
+        json!({
+            "name": trigger.name,
+            "kind": trigger.kind.name(),
+            "source": trigger.kind.source(),
+            "function": trigger.function,
+            "enabled": trigger.enabled,
+        })
+    };
+    triggers.iter().map(described).collect()
 }

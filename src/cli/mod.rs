@@ -11,6 +11,7 @@ mod logs;
 mod new;
 mod options;
 mod output;
+mod queue;
 mod routes;
 mod serve;
 mod template_report;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::aws::Endpoints;
 use crate::config::Settings;
 use crate::deployment::{Deployment, Deployments, Severity};
 use crate::execution_environment;
@@ -70,6 +72,8 @@ enum Command {
     Export(export::Arguments),
     /// Show what functions have logged
     Logs(logs::Arguments),
+    /// Show, retry or discard asynchronous invocations that wait or have failed
+    Queue(queue::Arguments),
     /// Check the template and every function: its configuration, and whether it can be loaded
     Check(check::Arguments),
     /// Show the Pythons found on this machine and what is wrong with them
@@ -101,6 +105,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Event(arguments) => event::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Queue(arguments) => queue::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
@@ -120,6 +125,14 @@ fn deployment(settings: &Settings) -> anyhow::Result<Arc<Deployment>> {
         anyhow::bail!("{}", errors.join("\nerror: "));
     }
     Ok(deployment)
+}
+
+/// Where services of AWS are, by the variables of this process.
+fn endpoints() -> Endpoints {
+    let inherited: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Endpoints::from_environment(&inherited)
 }
 
 /// Puts in the command that may be left out. (Were its options the program's own, a variable that

@@ -71,6 +71,9 @@ pub struct Common {
     pub state: State,
     #[command(flatten)]
     pub python: Python,
+    /// Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
+    #[arg(long, value_name = "FOLDER", env = "HANDLERD_BUCKETS")]
+    pub buckets: Option<PathBuf>,
     /// Region in ARNs and AWS_REGION [default: us-east-1]
     #[arg(long, value_name = "REGION", env = "HANDLERD_REGION")]
     pub region: Option<String>,
@@ -104,6 +107,7 @@ pub struct File {
     pub jwks: Option<Vec<String>>,
     pub credentials: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    pub buckets: Option<PathBuf>,
     pub python: Option<PathBuf>,
     pub region: Option<String>,
     pub account_id: Option<String>,
@@ -114,6 +118,7 @@ pub struct File {
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub preload: Option<Vec<String>>,
+    pub install_packages: Option<bool>,
     pub keep_last_good: Option<bool>,
     pub log_format: Option<super::output::LogStyle>,
     pub concurrency: Option<usize>,
@@ -145,6 +150,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
     for path in [
         &mut file.handlers,
         &mut file.state_dir,
+        &mut file.buckets,
         &mut file.template,
         &mut file.env_vars,
         &mut file.credentials,
@@ -174,12 +180,13 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
     if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         bail!("`{region}` is no region: it should look like us-east-1");
     }
+    let served = template.as_ref().filter(|_| !serves_handlers).map_or(&*handlers, |known| &*known.path);
+    let project = beside_builds(parent(served)).to_owned();
+    let buckets = common.buckets.clone().or(file.buckets.take());
     let settings = Settings {
-        state_dir: state_dir.unwrap_or_else(|| {
-            let beside =
-                template.as_ref().filter(|_| !serves_handlers).map_or(&*handlers, |known| &*known.path);
-            beside_builds(parent(beside)).join(".handlerd")
-        }),
+        state_dir: state_dir.unwrap_or_else(|| project.join(".handlerd")),
+        buckets: buckets.unwrap_or_else(|| project.join("buckets")),
+        project,
         handlers,
         serves_handlers,
         host: IpAddr::from([127, 0, 0, 1]),
@@ -188,6 +195,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         account: Account { id: account, region },
         python: common.python.python.clone().or(file.python.take()),
         preload: Vec::new(),
+        installs_packages: true,
         keep_last_good: false,
         template,
         access: Access::default(),

@@ -1,4 +1,4 @@
-//! `handlerd routes`: method and path, and what is behind them.
+//! `handlerd routes`: method and path, and what is behind them; and what else invokes functions.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::options::{Common, Place, TemplateOptions};
 use super::{output, urls};
+use crate::trigger::Trigger;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -23,5 +24,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         rows.extend(api.routes.iter().map(|route| urls::row(api, route)));
     }
     output::print(&output::table(&rows));
+    let triggers: Vec<Vec<String>> = deployment.triggers().map(Trigger::row).collect();
+    if !triggers.is_empty() {
+        let heading = ["TRIGGER", "KIND", "SOURCE", "FUNCTION"].map(str::to_owned).to_vec();
+        let rows: Vec<Vec<String>> = [vec![heading], triggers].concat();
+        output::print(&format!("\n{}", output::table(&rows)));
+    }
     Ok(ExitCode::SUCCESS)
 }

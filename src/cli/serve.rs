@@ -12,6 +12,7 @@ use super::{template_report, urls};
 use crate::config::{Access, Settings, Tls};
 use crate::deployment::{Changes, Deployed, Deployment, Finding, Problem, Severity};
 use crate::server::{self, Addresses};
+use crate::trigger::Trigger;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -43,6 +44,11 @@ pub struct Arguments {
     /// starts sooner [default: none]
     #[arg(long, value_name = "MODULE,...", value_delimiter = ',', env = "HANDLERD_PRELOAD")]
     preload: Option<Vec<String>>,
+    /// Install what a function's requirements.txt asks for, with uv or pip [default: true]
+    #[arg(long, value_name = "BOOL", env = "HANDLERD_INSTALL_PACKAGES")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    install_packages: Option<bool>,
     /// Go on with the last version that worked when new code cannot be loaded [default: false]
     #[arg(long, value_name = "BOOL", env = "HANDLERD_KEEP_LAST_GOOD")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -81,6 +87,16 @@ pub struct Arguments {
     /// How long an HTTP route waits for its function, 30 on AWS [default: 30]
     #[arg(long, value_name = "SECONDS", env = "HANDLERD_INTEGRATION_TIMEOUT")]
     integration_timeout: Option<f64>,
+    /// What the delays and ages of asynchronous invocations are multiplied by, so that tests need not
+    /// wait for minutes
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        env = "HANDLERD_ASYNC_TIME_SCALE",
+        hide = true,
+        default_value_t = 1.0
+    )]
+    async_time_scale: f64,
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -105,6 +121,8 @@ impl Arguments {
         if let Some(name) = settings.preload.iter().find(|name| !is_module_name(name)) {
             anyhow::bail!("`{name}` is no name of a Python module (`--preload`)");
         }
+        settings.installs_packages =
+            self.install_packages.or(file.install_packages).unwrap_or(settings.installs_packages);
         settings.keep_last_good =
             self.keep_last_good.or(file.keep_last_good).unwrap_or(settings.keep_last_good);
         settings.access = Access {
@@ -120,6 +138,11 @@ impl Arguments {
         anyhow::ensure!(limits.concurrency > 0, "`--concurrency` must be at least 1");
         limits.queue = self.queue.or(file.queue).unwrap_or(limits.queue);
         anyhow::ensure!(limits.queue > 0, "`--queue` must be at least 1");
+        anyhow::ensure!(
+            self.async_time_scale > 0.0 && self.async_time_scale <= 1.0,
+            "`--async-time-scale` must be between 0 and 1"
+        );
+        limits.asynchronous_time_scale = self.async_time_scale;
         for (given, limit, name) in [
             (self.queue_timeout.or(file.queue_timeout), &mut limits.queue_timeout, "--queue-timeout"),
             (self.idle_timeout.or(file.idle_timeout), &mut limits.idle_timeout, "--idle-timeout"),
@@ -200,6 +223,7 @@ fn announce(addresses: &Addresses, deployment: &Deployment) {
     ];
     lines.extend(urls::lines(addresses, deployment));
     output::print(&output::table(&lines));
+    report_triggers("triggers:", deployment.triggers());
     report_template(
         &format!("the template has {}", template_report::summary(&deployment.findings)),
         &deployment.findings,
@@ -234,6 +258,7 @@ fn announce_changes(addresses: &Addresses, deployment: &Deployment, changes: &Ch
     for name in &changes.removed {
         tracing::info!("removed {name}");
     }
+    report_triggers("new or changed triggers:", changes.triggers.iter());
     let touched = |path: &std::path::Path| {
         changes
             .added
@@ -247,6 +272,14 @@ fn announce_changes(addresses: &Addresses, deployment: &Deployment, changes: &Ch
     }
     let is_told = |problem: &&Problem| touched(&problem.path) || changes.problems.contains(problem);
     report_problems(&deployment.problems.iter().filter(is_told).cloned().collect::<Vec<_>>());
+}
+
+/// What invokes functions and is no route.
+fn report_triggers<'a>(title: &str, triggers: impl Iterator<Item = &'a Trigger>) {
+    let rows: Vec<Vec<String>> = triggers.map(Trigger::row).collect();
+    if !rows.is_empty() {
+        tracing::info!("{title}\n{}", output::table(&rows).trim_end());
+    }
 }
 
 /// What became of the template's resources.

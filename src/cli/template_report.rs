@@ -52,9 +52,8 @@ pub fn text(findings: &[Finding], problems: &[Problem]) -> String {
 
 /// How many there are of each kind: `30 resources: 22 supported, 3 different, 5 ignored`.
 pub fn summary(findings: &[Finding]) -> String {
-    let of = |status| {
-        findings.iter().filter(|finding| finding.property.is_empty() && finding.status == status).count()
-    };
+    let is_resource = |finding: &&Finding| finding.property.is_empty() && finding.kind != "Output";
+    let of = |status| findings.iter().filter(is_resource).filter(|finding| finding.status == status).count();
     let counts = [
         (of(Status::Supported), "supported"),
         (of(Status::Different), "different"),
@@ -161,7 +160,10 @@ mod tests {
              \n      6  Tracing ignored: nothing is traced here\
              \n      7  Timeuot ignored, see below"
         );
-        assert_eq!(summary(&findings), "1 resource (1 supported), by line:");
+        let mut output = finding(Status::Supported, "", 12, "its value here is `x`");
+        "Output".clone_into(&mut output.kind);
+        let all: Vec<Finding> = findings.into_iter().chain([output]).collect();
+        assert_eq!(summary(&all), "1 resource (1 supported), by line:");
     }
 
     #[test]

@@ -10,13 +10,13 @@ use super::template::{self, CodeLocation, Declared, Failure, Finding, Reading};
 use super::{Check, Severity, Sources};
 use crate::api::{Api, IntegrationKind};
 use crate::config::{Account, Template};
-use crate::function::{Configuration, FunctionName};
+use crate::function::{Attached, Configuration, FunctionName};
 
 pub struct Declarations {
     template: Template,
     account: Account,
-    /// Where `InlineCode` is written to.
-    inline: PathBuf,
+    /// `InlineCode` is written below it, and published layers are found there.
+    state_dir: PathBuf,
     check: Check,
     reading: Reading,
     /// Shared, so that what has not changed stays the very same value.
@@ -40,7 +40,7 @@ impl Declarations {
         Self {
             template: Template { path: absolute(&template.path), ..template },
             account: sources.account.clone(),
-            inline: sources.state_dir.join("inline"),
+            state_dir: absolute(&sources.state_dir),
             check: sources.check,
             reading: Reading::default(),
             apis: Vec::new(),
@@ -51,7 +51,11 @@ impl Declarations {
 
     /// Reads the template again.
     pub fn read(&mut self) {
-        let options = template::Options { template: &self.template, account: &self.account };
+        let options = template::Options {
+            template: &self.template,
+            account: &self.account,
+            state_dir: &self.state_dir,
+        };
         match template::read(&options) {
             Ok(mut reading) => {
                 self.has_been_read = true;
@@ -88,6 +92,12 @@ impl Declarations {
 
     pub fn names(&self) -> Vec<FunctionName> {
         self.reading.functions.iter().map(|function| function.name.clone()).collect()
+    }
+
+    /// What stands beside each function.
+    pub fn attached(&self) -> Vec<(FunctionName, Attached)> {
+        let declared = self.reading.functions.iter();
+        declared.map(|function| (function.name.clone(), function.attached.clone())).collect()
     }
 
     pub fn apis(&self) -> Vec<Arc<Api>> {
@@ -148,7 +158,7 @@ impl Declarations {
         match &declared.code {
             CodeLocation::Folder(folder) => Ok(folder.clone()),
             CodeLocation::Inline(text) => {
-                let folder = self.inline.join(declared.name.as_str());
+                let folder = self.state_dir.join("inline").join(declared.name.as_str());
                 let file = folder.join("index.py");
                 if std::fs::read_to_string(&file).ok().as_deref() != Some(text) {
                     std::fs::create_dir_all(&folder)?;
@@ -173,6 +183,11 @@ impl Declarations {
         files
     }
 
+    /// Published layers that functions use and that are not there yet.
+    pub fn awaited(&self) -> impl Iterator<Item = PathBuf> {
+        self.reading.awaited.iter().cloned()
+    }
+
     /// Folders that hold those files.
     pub fn folders(&self) -> HashSet<PathBuf> {
         self.files().iter().filter_map(|file| file.parent().map(Path::to_owned)).collect()
@@ -182,8 +197,11 @@ impl Declarations {
     pub fn territories(&self) -> Vec<(PathBuf, String)> {
         let mut territories = Vec::new();
         for declared in &self.reading.functions {
-            let CodeLocation::Folder(folder) = &declared.code else { continue };
-            for folder in std::iter::once(folder).chain(&declared.layers) {
+            let folder = match &declared.code {
+                CodeLocation::Folder(folder) => Some(folder),
+                CodeLocation::Inline(_) => None,
+            };
+            for folder in folder.into_iter().chain(&declared.layers) {
                 territories.push((absolute(folder), declared.name.to_string()));
             }
         }

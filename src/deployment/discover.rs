@@ -17,8 +17,12 @@ use sha2::{Digest, Sha256};
 use super::declared::{Declarations, Runnable};
 use super::function_yaml::Surroundings;
 use super::territory::{TEMPLATE, Territory};
-use super::{Deployed, Deployment, Sources, convention, dotenv, function_yaml};
-use crate::function::{Code, Configuration, Function, FunctionName};
+use super::{Deployed, Deployment, Sources, convention, dotenv, function_yaml, layers};
+use crate::api::Source;
+use crate::config::Account;
+pub use crate::function::is_left_out;
+use crate::function::{Attached, Code, Configuration, ContentHash, Function, FunctionName, Version};
+use crate::trigger::Trigger;
 
 pub const FUNCTION_YAML: &str = "function.yaml";
 pub const DOTENV: &str = ".env";
@@ -62,6 +66,7 @@ pub struct Found {
     pub name: FunctionName,
     pub deployed: Deployed,
     /// What its `function.yaml` says of its routes and layers.
+    pub(super) attached: Attached,
     pub(super) surroundings: Surroundings,
     pub problems: Vec<Problem>,
     /// Folders whose content belongs to it: what is to be watched.
@@ -80,6 +85,10 @@ pub struct Discovery {
     route_problems: Vec<Problem>,
     /// Layers of functions of the handlers folder, with who uses them.
     layers: Vec<(PathBuf, String)>,
+    /// Published layers that somebody uses and that are not there yet.
+    awaited: Vec<PathBuf>,
+    account: Account,
+    state_dir: PathBuf,
     next_sequence: u64,
 }
 
@@ -122,6 +131,9 @@ impl Discovery {
             codes: HashMap::new(),
             route_problems: Vec::new(),
             layers: Vec::new(),
+            awaited: Vec::new(),
+            account: sources.account.clone(),
+            state_dir: sources.state_dir.clone(),
             folders: BTreeMap::new(),
             next_sequence: 1,
         }
@@ -145,8 +157,13 @@ impl Discovery {
         for name in self.subfolders(&mut after) {
             self.look_into(&name, before, &mut after);
         }
-        self.finish(&mut after);
+        self.finish(before, &mut after);
         after
+    }
+
+    /// Whether the template declares a function of this name.
+    pub fn declares(&self, name: &str) -> bool {
+        self.declared().iter().any(|declared| declared.as_str() == name)
     }
 
     fn declared(&self) -> Vec<FunctionName> {
@@ -174,9 +191,13 @@ impl Discovery {
     }
 
     /// What concerns no single function: APIs, and what the template's reading had to say.
-    fn finish(&mut self, after: &mut Deployment) {
+    fn finish(&mut self, before: &Deployment, after: &mut Deployment) {
         after.apis.clear();
+        self.route_problems.clear();
         if let Some(declarations) = &self.declarations {
+            for (name, attached) in declarations.attached() {
+                after.attach(&name, attached, before);
+            }
             after.apis.extend(declarations.apis());
             after.findings = declarations.findings();
             after.template_failed = declarations.failed();
@@ -189,15 +210,27 @@ impl Discovery {
             let (apis, problems) = convention::apis(handlers, &own, &after.surroundings);
             after.apis.extend(apis.into_iter().map(Arc::new));
             after.problems.extend(problems.iter().cloned());
-            self.route_problems = problems;
+            self.route_problems.extend(problems);
         }
+        for (name, around) in after.surroundings.clone() {
+            let Some(attached) = after.attached.get(&name) else { continue };
+            if attached.triggers != around.triggers {
+                let attached = Attached { triggers: around.triggers, ..Attached::clone(attached) };
+                after.attach(&name, attached, before);
+            }
+        }
+        self.route_problems.extend(refuse_namesakes(after));
         let uses = |(name, around): (&FunctionName, &Surroundings)| {
             around.layers.iter().map(|layer| (layer.clone(), name.to_string())).collect::<Vec<_>>()
         };
         self.layers = after.surroundings.iter().flat_map(uses).collect();
-        if self.handlers.is_none() {
-            self.route_problems.clear();
-        }
+        let awaited = |(name, around): (&FunctionName, &Surroundings)| {
+            let folders = around.awaited.iter().filter_map(|layer| layer.parent());
+            folders.map(|folder| (folder.to_owned(), name.to_string())).collect::<Vec<_>>()
+        };
+        self.layers.extend(after.surroundings.iter().flat_map(awaited));
+        self.awaited = after.surroundings.values().flat_map(|around| around.awaited.clone()).collect();
+        self.awaited.extend(self.declarations.iter().flat_map(Declarations::awaited));
     }
 
     /// The deployment before, with these functions looked at again.
@@ -217,6 +250,7 @@ impl Discovery {
         let mut after = Deployment {
             functions: before.functions.clone(),
             surroundings: before.surroundings.clone(),
+            attached: before.attached.clone(),
             problems: before.problems.iter().filter(kept).cloned().collect(),
             ..Deployment::default()
         };
@@ -224,13 +258,14 @@ impl Discovery {
         for name in names {
             after.functions.remove(name.as_str());
             after.surroundings.remove(name.as_str());
+            after.attached.remove(name.as_str());
             self.folders.remove(name);
             match declared.iter().find(|declared| declared.as_str() == name) {
                 Some(name) => self.look_at_declared(name, before, &mut after),
                 None => self.look_into(name, before, &mut after),
             }
         }
-        self.finish(&mut after);
+        self.finish(before, &mut after);
         after
     }
 
@@ -245,6 +280,13 @@ impl Discovery {
         let mut folders: Vec<PathBuf> = self.roots();
         folders.extend(self.folders.values().flatten().cloned());
         folders
+            .extend(self.awaited.iter().filter_map(|layer| layers::waiting_place(layer)).map(Path::to_owned));
+        folders
+    }
+
+    /// Published layers that are waited for.
+    pub fn awaited(&self) -> &[PathBuf] {
+        &self.awaited
     }
 
     /// Folders without which nothing can be noticed.
@@ -261,6 +303,10 @@ impl Discovery {
             Territory { handlers: self.handlers.as_deref().map(absolute), ..Territory::default() };
         if let Some(declarations) = &self.declarations {
             territory.template_files = declarations.files();
+            for layer in declarations.awaited() {
+                territory.template_files.extend(layer.parent().map(Path::to_owned));
+                territory.template_files.insert(layer);
+            }
             territory.functions = declarations.territories();
         }
         territory.functions.extend(self.layers.iter().map(|(layer, user)| (absolute(layer), user.clone())));
@@ -316,14 +362,16 @@ impl Discovery {
         let found = self.function(parsed, folder, previous);
         self.folders.insert(name.to_owned(), found.folders);
         after.problems.extend(found.problems);
+        after.attach(&found.name, found.attached, before);
         after.surroundings.insert(found.name.clone(), found.surroundings);
         after.functions.insert(found.name, found.deployed);
     }
 
     fn function(&mut self, name: FunctionName, folder: PathBuf, previous: Option<&Arc<Function>>) -> Found {
         let mut problems = Vec::new();
-        let described = function_yaml::read(&folder.join(FUNCTION_YAML), name.as_str(), &mut problems);
-        let function_yaml::Described { mut configuration, surroundings } = described;
+        let place = function_yaml::Place { account: &self.account, state_dir: &self.state_dir };
+        let described = function_yaml::read(&folder.join(FUNCTION_YAML), name.as_str(), place, &mut problems);
+        let function_yaml::Described { mut configuration, attached, surroundings } = described;
         dotenv::read(&folder.join(DOTENV), &mut configuration, &mut problems);
         let errors: Vec<String> = problems
             .iter()
@@ -335,6 +383,7 @@ impl Discovery {
             return Found {
                 name,
                 deployed: Deployed::Broken { reason: errors.join("\n") },
+                attached,
                 surroundings,
                 problems,
                 folders,
@@ -342,7 +391,7 @@ impl Discovery {
         }
         let (deployed, folders) =
             self.ready(&name, folder, surroundings.layers.clone(), configuration, previous);
-        Found { name, deployed, surroundings, problems, folders }
+        Found { name, deployed, attached, surroundings, problems, folders }
     }
 
     /// The former value, if nothing has changed.
@@ -358,6 +407,7 @@ impl Discovery {
         let function = Function {
             sequence: self.next_sequence,
             name: name.clone(),
+            version: Version::Latest,
             task_root: std::path::absolute(&folder).unwrap_or(folder),
             layers,
             configuration,
@@ -397,16 +447,13 @@ impl Discovery {
     /// Shared code counts as the function's own: a change in it is a change of the function.
     fn code_and_layers(&mut self, folder: &Path, layers: &[PathBuf]) -> (Code, Vec<PathBuf>) {
         let (mut code, mut folders) = self.code(folder);
-        if !layers.is_empty() {
-            let mut all = Sha256::new();
-            all.update(code.sha256);
-            for layer in layers {
-                let (layer, more) = self.code(layer);
-                all.update(layer.sha256);
-                folders.extend(more);
-            }
-            code.sha256 = all.finalize().into();
+        let mut hashes = Vec::new();
+        for layer in layers {
+            let (layer, more) = self.code(layer);
+            hashes.push(layer.sha256);
+            folders.extend(more);
         }
+        code.sha256 = ContentHash::with_layers(code.sha256, &hashes);
         (code, folders)
     }
 
@@ -425,8 +472,10 @@ impl Discovery {
         let mut files = Vec::new();
         walk(folder, Path::new(""), &mut folders, &mut files, 0);
         files.sort();
-        let mut all = Sha256::new();
-        let mut code = Code { sha256: [0; 32], size: 0, last_modified: SystemTime::UNIX_EPOCH };
+        let mut all = ContentHash::default();
+        let mut own = ContentHash::default();
+        let mut code =
+            Code { sha256: [0; 32], own_sha256: [0; 32], size: 0, last_modified: SystemTime::UNIX_EPOCH };
         for relative in &files {
             let path = folder.join(relative);
             // A file that vanishes while it is looked at brings another change.
@@ -435,14 +484,16 @@ impl Discovery {
                 continue;
             }
             let Some(hash) = self.hash(&path, &metadata) else { continue };
-            all.update(relative.as_os_str().as_encoded_bytes());
-            all.update([0]);
-            all.update(hash);
+            all.file(relative, hash);
+            if !super::is_configuration(relative) {
+                own.file(relative, hash);
+            }
             code.size += metadata.len();
             code.last_modified =
                 code.last_modified.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
         }
-        code.sha256 = all.finalize().into();
+        code.sha256 = all.finish();
+        code.own_sha256 = own.finish();
         (code, folders)
     }
 
@@ -463,15 +514,45 @@ impl Discovery {
     }
 }
 
-/// Not code: what tools leave behind, and what is too large to be meant.
-pub fn is_left_out(name: &str) -> bool {
-    let hidden = name.starts_with('.') && name != DOTENV;
-    hidden
-        || matches!(name, "__pycache__" | "node_modules" | "venv")
-        || name.ends_with(".pyc")
-        || name.ends_with('~')
-        || name.ends_with(".swp")
-        || name == "4913"
+/// A trigger is known by its name, also when the gateway starts again.
+fn refuse_namesakes(after: &mut Deployment) -> Vec<Problem> {
+    let mut known: BTreeMap<String, Source> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for attached in after.attached.values_mut() {
+        let is_taken =
+            |known: &BTreeMap<String, Source>, trigger: &Trigger| known.contains_key(&trigger.name);
+        let mut names: HashSet<&str> = HashSet::new();
+        let twice = attached.triggers.iter().any(|trigger| !names.insert(&trigger.name));
+        if twice || attached.triggers.iter().any(|trigger| is_taken(&known, trigger)) {
+            let mut kept = Attached::clone(attached);
+            kept.triggers.retain(|trigger| {
+                let Some(other) = known.get(&trigger.name) else {
+                    known.insert(trigger.name.clone(), trigger.source.clone());
+                    return true;
+                };
+                let line = other.line.map(|line| format!(":{line}")).unwrap_or_default();
+                problems.push(Problem {
+                    severity: Severity::Error,
+                    path: trigger.source.path.clone(),
+                    line: trigger.source.line,
+                    text: format!(
+                        "`{}` is left out: there is a trigger of this name already ({}{line})\nhint: give the event \
+                         another name",
+                        trigger.name,
+                        other.path.display()
+                    ),
+                });
+                false
+            });
+            *attached = Arc::new(kept);
+        } else {
+            let named =
+                attached.triggers.iter().map(|trigger| (trigger.name.clone(), trigger.source.clone()));
+            known.extend(named);
+        }
+    }
+    after.problems.extend(problems.iter().cloned());
+    problems
 }
 
 fn walk(root: &Path, relative: &Path, folders: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, depth: usize) {

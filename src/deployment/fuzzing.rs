@@ -8,6 +8,7 @@ use super::{Deployment, function_yaml, json, yaml};
 use crate::api::Api;
 use crate::config::Account;
 
+pub use super::edit::fuzzing::properties;
 pub use super::template::fuzzing::parameters;
 
 /// The APIs that this text declares.

@@ -4,13 +4,14 @@
 //! - `function_yaml`: its `function.yaml`, in the words of a SAM template.
 //! - `dotenv`: the `.env` beside it.
 //! - `properties`: how a function is run, as `function.yaml` and templates say it.
+//! - `layers`: layers by their ARNs, published here.
 //! - `convention`: the routes of functions that have none.
 //! - `template`: a SAM or CloudFormation template -> functions and APIs, and the way back.
 //! - `declared`: what the template declares, kept while it is broken.
 //! - `territory`: whose concern a path is.
 //! - `yaml`, `json`: text -> a tree with line numbers.
 //! - `nearest`: what may have been meant.
-//! - `inotify`: what the kernel says about folders.
+//! - `edit`: the writing side: what the Lambda API changes.
 //! - `watch`: notices changes. The moment one is noticed, requests for that function wait; a few
 //!   quiet milliseconds later its folder is read again, and they go on with what it holds now.
 
@@ -18,11 +19,12 @@ mod convention;
 mod declared;
 mod discover;
 mod dotenv;
+mod edit;
 mod function_yaml;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod inotify;
 mod json;
+mod layers;
 mod nearest;
 mod properties;
 mod template;
@@ -39,12 +41,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch as signal;
 
-use crate::api::{Api, Integration, Kind};
+use crate::api::{Api, Authorizer, AuthorizerKind, Integration, Kind};
 use crate::config::{Account, Settings, Template};
-use crate::function::{Function, FunctionName};
+use crate::function::{Attached, Function, FunctionName};
+use crate::trigger::Trigger;
 
-pub use discover::{Discovery, Found, Problem, Severity};
+pub use discover::{Discovery, Found, Problem, Severity, is_left_out};
 pub use dotenv::names as dotenv_names;
+pub use edit::{Code, EditError, Properties, is_configuration};
 pub use template::parameters::parse_overrides;
 pub use template::{Finding, Frame, Status, write as export};
 use territory::{TEMPLATE, Territory};
@@ -58,6 +62,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Deployment {
     pub functions: BTreeMap<FunctionName, Deployed>,
+    /// What stands beside functions and is no part of a version, also of those that cannot run.
+    pub attached: BTreeMap<FunctionName, Arc<Attached>>,
     /// What requests come in by.
     pub apis: Vec<Arc<Api>>,
     /// Folders that are no function, and why.
@@ -68,6 +74,43 @@ pub struct Deployment {
     pub template_failed: bool,
     /// What the functions of the handlers folder say of their routes and layers.
     surroundings: BTreeMap<FunctionName, function_yaml::Surroundings>,
+}
+
+impl Deployment {
+    /// Of all functions.
+    pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        self.attached.values().flat_map(|attached| &attached.triggers)
+    }
+
+    /// Whether this qualifier of a function is spoken of: by its own properties, or by a route or an
+    /// authorizer of a template, which AWS would not deploy without it.
+    pub fn declares(&self, function: &str, qualifier: &str) -> bool {
+        let own = self.attached.get(function).is_some_and(|attached| {
+            attached.auto_publish_alias.as_deref() == Some(qualifier)
+                || attached.declared_qualifiers.iter().any(|declared| declared == qualifier)
+        });
+        if own {
+            return true;
+        }
+        let qualified = format!("{function}:{qualifier}");
+        self.triggers().any(|trigger| trigger.function == qualified)
+            || self.apis.iter().any(|api| {
+                let asked = |authorizer: &Authorizer| match &authorizer.kind {
+                    AuthorizerKind::Token(lambda) | AuthorizerKind::Request(lambda) => {
+                        lambda.function == qualified
+                    }
+                    AuthorizerKind::Jwt(_) | AuthorizerKind::Cognito(_) => false,
+                };
+                api.routes.iter().any(|route| route.function() == Some(&*qualified))
+                    || api.authorizers.values().any(asked)
+            })
+    }
+
+    /// The same value as before, if nothing has changed.
+    fn attach(&mut self, name: &FunctionName, attached: Attached, before: &Deployment) {
+        let former = before.attached.get(name).filter(|former| ***former == attached);
+        self.attached.insert(name.clone(), former.cloned().unwrap_or_else(|| Arc::new(attached)));
+    }
 }
 
 /// What is read.
@@ -128,7 +171,7 @@ impl Deployed {
 }
 
 /// How a snapshot differs from the one before.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Changes {
     pub added: Vec<FunctionName>,
     pub changed: Vec<FunctionName>,
@@ -139,6 +182,8 @@ pub struct Changes {
     pub findings: Vec<Finding>,
     /// What is wrong now and was not before.
     pub problems: Vec<Problem>,
+    /// Triggers that are new, or are others now.
+    pub triggers: Vec<Trigger>,
 }
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -165,6 +210,8 @@ struct Shared {
     /// Numbers the changes, of all functions together.
     changes: AtomicU64,
     settled: signal::Sender<u64>,
+    /// Held by whoever writes to the handlers folder.
+    editing: tokio::sync::Mutex<()>,
     /// Set while changes are watched for.
     ears: OnceLock<watch::Ears>,
 }
@@ -190,6 +237,7 @@ impl Deployments {
             dirty_count: AtomicUsize::new(0),
             changes: AtomicU64::new(0),
             settled: signal::Sender::new(0),
+            editing: tokio::sync::Mutex::default(),
             ears: OnceLock::new(),
         }))
     }
@@ -362,6 +410,14 @@ fn changes(before: &Deployment, after: &Deployment) -> Changes {
     // Those that only stand on another line now are no news.
     let known = |finding: &&Finding| before.findings.iter().any(|former| former.is_like(finding));
     changes.findings = after.findings.iter().filter(|finding| !known(finding)).cloned().collect();
+    let known: HashSet<&str> = before.triggers().map(|trigger| trigger.name.as_str()).collect();
+    let is_other = |trigger: &&Trigger| {
+        // Where it stands is no news.
+        let same =
+            |former: &Trigger| Trigger { source: trigger.source.clone(), ..former.clone() } == **trigger;
+        !known.contains(trigger.name.as_str()) || !before.triggers().any(same)
+    };
+    changes.triggers = after.triggers().filter(is_other).cloned().collect();
     changes.problems =
         after.problems.iter().filter(|problem| !before.problems.contains(problem)).cloned().collect();
     changes

@@ -14,9 +14,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::inotify::{Happened, Inotify};
 use super::territory::{Concern, TEMPLATE};
 use super::{Changes, Deployment, Deployments};
+use crate::inotify::{Happened, Inotify};
 
 /// An editor's last write is followed by this much quiet before the folder is read.
 const QUIET: Duration = Duration::from_millis(3);
@@ -100,10 +100,19 @@ pub(super) struct Ears {
 }
 
 impl Ears {
+    /// Has a path looked at that we have changed ourselves: the kernel may say so later, or never.
+    pub(super) fn tell(&self, path: &std::path::Path) {
+        let _ = self.sender.send(Message::Happened(Happened::Replaced(path.to_owned())));
+    }
+
     /// From the moment this returns, requests for a function that has changed wait.
     pub(super) fn hear(&self, deployments: &Deployments) {
         self.inotify.hear(|happened| {
-            if let Happened::Begun(path) | Happened::Changed(path) | Happened::Replaced(path) = &happened {
+            if let Happened::Begun(path)
+            | Happened::Changed(path)
+            | Happened::Adjusted(path)
+            | Happened::Replaced(path) = &happened
+            {
                 match deployments.0.territory.load().concern(path) {
                     Concern::Nobody => return,
                     Concern::Everybody => {}
@@ -167,7 +176,7 @@ impl Thread {
                     open.insert(path.clone());
                     Some(path)
                 }
-                Message::Happened(Happened::Changed(path)) => {
+                Message::Happened(Happened::Changed(path) | Happened::Adjusted(path)) => {
                     open.remove(&path);
                     Some(path)
                 }
@@ -222,6 +231,11 @@ impl Thread {
     fn watch_all(&mut self) -> bool {
         let (folders, roots) = {
             let discovery = self.deployments.0.discovery.lock().unwrap();
+            // A layer that is waited for will come below this folder.
+            let all_layers = discovery.awaited().first().and_then(|layer| layer.ancestors().nth(2));
+            if let Some(Err(error)) = all_layers.map(std::fs::create_dir_all) {
+                tracing::warn!("could not make a folder for layers: {error}");
+            }
             (discovery.folders(), discovery.roots())
         };
         let absolute = |folder: PathBuf| std::path::absolute(&folder).unwrap_or(folder);

@@ -306,6 +306,25 @@ impl Node {
         self.text()?.trim().parse().ok()
     }
 
+    /// As JSON: plain scalars that look like numbers or truth values are some.
+    pub fn json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar { text, quoted: false } => match text.as_str() {
+                "true" => true.into(),
+                "false" => false.into(),
+                _ if self.is_null() => serde_json::Value::Null,
+                _ => text.parse::<serde_json::Number>().map_or_else(|_| text.clone().into(), Into::into),
+            },
+            Value::Scalar { text, .. } => text.clone().into(),
+            Value::Sequence(items) => items.iter().map(Self::json).collect::<Vec<_>>().into(),
+            Value::Mapping(entries) => {
+                let entry =
+                    |(key, value): &(Self, Self)| (key.text().unwrap_or_default().to_owned(), value.json());
+                serde_json::Value::Object(entries.iter().map(entry).collect())
+            }
+        }
+    }
+
     pub fn scalar(text: &str, line: usize) -> Self {
         Self { line, tag: None, value: Value::Scalar { text: text.to_owned(), quoted: true } }
     }

@@ -3,7 +3,7 @@
 //!
 //! The inside is `python/src/environment.rs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,13 +15,15 @@ use super::stream::{self, Speaker};
 use super::variables::{self, Surroundings};
 use super::zygote::{Process, Python, Zygote, ZygoteError};
 use crate::config::Account;
-use crate::function::Function;
+use crate::function::{Function, Version};
 use crate::invocation::Invocation;
 use crate::protocol::control::{Exit, Fork};
 use crate::protocol::frame::{Kind, Request};
 
 pub struct Environment {
     pub function: Arc<Function>,
+    /// Started ahead of demand, to be kept.
+    pub provisioned: bool,
     pub log_stream: String,
     /// `python3.12`
     runtime: Arc<str>,
@@ -89,6 +91,10 @@ pub enum StartError {
 pub struct Common {
     pub account: Account,
     pub state_dir: PathBuf,
+    /// `http://127.0.0.1:3001`, where the Lambda API is served; not for a single invocation.
+    pub control_plane: Option<String>,
+    /// The folder whose subfolders stand for S3 buckets.
+    pub buckets: PathBuf,
     /// The gateway's own environment variables.
     pub inherited: Vec<(String, String)>,
 }
@@ -98,8 +104,10 @@ impl Environment {
     pub async fn start(
         function: Arc<Function>,
         python: &Python,
+        packages: Option<&Path>,
         zygote: &Zygote,
         common: &Common,
+        provisioned: bool,
         limit: Duration,
     ) -> Result<Self, StartError> {
         let ticket = zygote.ticket();
@@ -107,7 +115,7 @@ impl Environment {
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let (line, ends) = Line::open().map_err(system)?;
         let temporary_folder = TemporaryFolder::create(common, ticket).map_err(system)?;
-        let log_stream = log_stream();
+        let log_stream = log_stream(function.version);
         let path = match python.executable.parent() {
             Some(folder) => format!("{}:{SYSTEM_PATH}", folder.display()),
             None => SYSTEM_PATH.to_owned(),
@@ -119,6 +127,9 @@ impl Environment {
             log_stream: &log_stream,
             temporary_folder: &temporary_folder.path.display().to_string(),
             path: &path,
+            control_plane: common.control_plane.as_deref(),
+            provisioned,
+            buckets: &common.buckets,
             inherited: &common.inherited,
         };
         let fork = Fork {
@@ -126,7 +137,13 @@ impl Environment {
             process_name: format!("fn:{}", function.name),
             environment: variables::complete(&function, &surroundings),
             task_root: function.task_root.display().to_string(),
-            layers: function.layer_paths(&runtime).iter().map(|path| path.display().to_string()).collect(),
+            // On Lambda what a function asks for lies beside its code, before the layers.
+            layers: packages
+                .map(Path::to_owned)
+                .into_iter()
+                .chain(function.layer_paths(&runtime))
+                .map(|path| path.display().to_string())
+                .collect(),
             bytecode_cache: Some(
                 common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
             ),
@@ -136,6 +153,7 @@ impl Environment {
         drop(ends);
         let mut environment = Self {
             function,
+            provisioned,
             log_stream,
             runtime,
             process,
@@ -436,9 +454,9 @@ impl Drop for TemporaryFolder {
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
 
 /// `2026/11/22/[$LATEST]0123456789abcdef0123456789abcdef`
-fn log_stream() -> String {
+fn log_stream(version: Version) -> String {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y/%m/%d");
-    format!("{today}/[$LATEST]{}", uuid::Uuid::new_v4().simple())
+    format!("{today}/[{version}]{}", uuid::Uuid::new_v4().simple())
 }
 
 fn random() -> u64 {

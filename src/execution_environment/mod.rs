@@ -25,7 +25,7 @@ mod zygote;
 
 pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
-pub use pool::{AcquireError, Environments, Lease, PoolCounts, PythonFor};
+pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor};
 pub use stream::{Listener, Speaker, stream};
 pub use variables::{RESERVED, RESERVED_PREFIX};
 pub use zygote::{Python, ZygoteError};

@@ -3,9 +3,13 @@
 //!
 //! The pool of a function is a stack: the environment used last is used next, so that those that
 //! are too many grow old and are ended. Housekeeping has three verbs: retire what is of old code,
-//! end what has been idle too long, start what is waited for.
+//! end what has been idle too long, start what is waited for. What is provisioned (`provisioned`) is
+//! kept beside that.
+
+mod provisioned;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,7 +20,10 @@ use super::bell::bell;
 use super::environment::{Common, Environment, Finished, StartError};
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
-use crate::function::{Function, FunctionName};
+use crate::function::{Function, FunctionName, Version};
+
+use provisioned::Provision;
+pub use provisioned::Provisioned;
 
 /// How long the first in line waits for a busy environment before one more is started. A cold start
 /// takes about as long: whoever waits less is served sooner by an environment that exists, and many
@@ -27,8 +34,9 @@ const PATIENCE: Duration = Duration::from_millis(4);
 /// for the end of a long one.
 const PATIENCE_OF_COMPUTERS: Duration = Duration::from_millis(100);
 
-/// The Python that a function runs on, chosen when it was deployed.
-pub type PythonFor = Arc<dyn Fn(&Function) -> Result<Python, String> + Send + Sync>;
+/// The Python that a function runs on, and the folder of the packages that it asks for. Installing
+/// those may take minutes.
+pub type PythonFor = Arc<dyn Fn(&Function) -> Result<(Python, Option<PathBuf>), AcquireError> + Send + Sync>;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AcquireError {
@@ -40,6 +48,9 @@ pub enum AcquireError {
     Retired,
     #[error("no Python to run it with: {0}")]
     NoPython(String),
+    /// What its `requirements.txt` asks for cannot be had.
+    #[error("{0}")]
+    NoPackages(String),
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -60,10 +71,19 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    pools: HashMap<FunctionName, Pool>,
+    pools: HashMap<Key, Pool>,
+    /// Versions of which some environments are to be kept.
+    provisions: HashMap<Key, Provision>,
     /// Idle, busy and starting, over all functions.
     total: usize,
     draining: bool,
+}
+
+/// Whose pool: each version of a function has its own.
+type Key = (FunctionName, Version);
+
+fn key(function: &Function) -> Key {
+    (function.name.clone(), function.version)
 }
 
 /// The environments of one function version.
@@ -73,6 +93,12 @@ struct Pool {
     idle: Vec<Box<Environment>>,
     busy: usize,
     starting: usize,
+    /// Of those, the ones that wait for their packages to be installed.
+    preparing: usize,
+    /// Of all three, those that are provisioned.
+    provisioned: usize,
+    /// Those of them that are starting.
+    provisioned_starting: usize,
     waiting: VecDeque<Waiting>,
     scaler_runs: bool,
     /// Whether its invocations wait for anything, as far as the last one tells.
@@ -91,6 +117,9 @@ impl Pool {
             idle: Vec::new(),
             busy: 0,
             starting: 0,
+            preparing: 0,
+            provisioned: 0,
+            provisioned_starting: 0,
             waiting: VecDeque::new(),
             scaler_runs: false,
             has_waited: true,
@@ -99,6 +128,18 @@ impl Pool {
 
     fn alive(&self) -> usize {
         self.idle.len() + self.busy + self.starting
+    }
+
+    /// The one used last, but what is provisioned first: the rest may grow old.
+    fn take_idle(&mut self) -> Option<Box<Environment>> {
+        if self.provisioned == 0 {
+            return self.idle.pop();
+        }
+        let last = self.idle.iter().rposition(|environment| environment.provisioned);
+        match last {
+            Some(index) => Some(self.idle.remove(index)),
+            None => self.idle.pop(),
+        }
     }
 
     fn drop_abandoned(&mut self) {
@@ -139,13 +180,13 @@ impl Environments {
             let mut state = self.0.state.lock().unwrap();
             loop {
                 let pool = self.pool(&mut state, function)?;
-                match pool.idle.pop() {
+                match pool.take_idle() {
                     Some(environment) if environment.is_reusable() => {
                         pool.busy += 1;
                         return Ok(Lease::new(self, environment));
                     }
                     // It died while it rested.
-                    Some(_) => state.total -= 1,
+                    Some(environment) => self.lost(&mut state, &environment),
                     None => break,
                 }
             }
@@ -189,20 +230,28 @@ impl Environments {
         let (give, receiver) = oneshot::channel();
         pool.waiting.push_back(Waiting { since: Instant::now(), give });
         if pool.alive() == 0 {
-            self.start_one(state, &function.name);
+            self.start_one(state, &key(function));
         }
-        self.ensure_scaler(state, &function.name);
+        self.ensure_scaler(state, &key(function));
         Ok(receiver)
     }
 
     async fn await_turn(
         &self,
-        receiver: oneshot::Receiver<Result<Lease, AcquireError>>,
+        mut receiver: oneshot::Receiver<Result<Lease, AcquireError>>,
         function: &Arc<Function>,
     ) -> Result<Lease, AcquireError> {
-        // The init phase has its own limit; only waiting behind others is bounded here.
+        // The init phase has its own limit, and so has the installer of packages; only waiting behind
+        // others is bounded here.
         let limits = self.0.limits;
-        match tokio::time::timeout(limits.queue_timeout + limits.init_timeout, receiver).await {
+        let answer = loop {
+            let answer =
+                tokio::time::timeout(limits.queue_timeout + limits.init_timeout, &mut receiver).await;
+            if answer.is_ok() || !self.is_preparing(function) {
+                break answer;
+            }
+        };
+        match answer {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(AcquireError::Retired),
             Err(_) => {
@@ -217,21 +266,22 @@ impl Environments {
         if state.draining {
             return Err(AcquireError::Throttled { concurrency: 0, waiting: 0 });
         }
-        match state.pools.get(&function.name) {
+        match state.pools.get(&key(function)) {
             Some(pool) if Arc::ptr_eq(&pool.function, function) => {}
             // The caller looked the function up before the newer one was deployed.
             Some(pool) if pool.function.sequence > function.sequence => return Err(AcquireError::Retired),
             _ => {
-                self.retire_in(state, &function.name);
-                state.pools.insert(function.name.clone(), Pool::new(function.clone()));
+                self.retire_in(state, &key(function));
+                state.pools.insert(key(function), Pool::new(function.clone()));
             }
         }
-        Ok(state.pools.get_mut(&function.name).expect("just made sure"))
+        Ok(state.pools.get_mut(&key(function)).expect("just made sure"))
     }
 
     /// Ends idle environments of a function's former versions; busy ones end with their invocation.
     /// Those who wait are sent to ask again.
     pub fn retire(&self, name: &FunctionName, current: Option<&Arc<Function>>) {
+        let name = &(name.clone(), Version::Latest);
         let mut state = self.0.state.lock().unwrap();
         let pool = state.pools.get(name);
         let is_current = |pool: &Pool| current.is_some_and(|current| Arc::ptr_eq(&pool.function, current));
@@ -247,11 +297,11 @@ impl Environments {
 
     /// Sees new code through its init phase in an environment of its own, which nobody else uses.
     pub async fn rehearse(&self, function: &Arc<Function>) -> Result<(), AcquireError> {
-        self.start(function, self.0.limits.init_timeout).await.map(drop)
+        self.start(function, false, self.0.limits.init_timeout).await.map(drop)
     }
 
-    fn retire_in(&self, state: &mut State, name: &FunctionName) {
-        if let Some(pool) = state.pools.remove(name) {
+    fn retire_in(&self, state: &mut State, key: &Key) {
+        if let Some(pool) = state.pools.remove(key) {
             state.total -= pool.idle.len();
             for waiting in pool.waiting {
                 let _ = waiting.give.send(Err(AcquireError::Retired));
@@ -260,8 +310,8 @@ impl Environments {
     }
 
     /// Called while there is a line: one timer per function with waiting requests, no polling else.
-    fn ensure_scaler(&self, state: &mut State, name: &FunctionName) {
-        let Some(pool) = state.pools.get_mut(name) else { return };
+    fn ensure_scaler(&self, state: &mut State, key_of_pool: &Key) {
+        let Some(pool) = state.pools.get_mut(key_of_pool) else { return };
         if std::mem::replace(&mut pool.scaler_runs, true) {
             return;
         }
@@ -271,7 +321,7 @@ impl Environments {
             loop {
                 tokio::time::sleep(PATIENCE / 2).await;
                 let mut state = environments.0.state.lock().unwrap();
-                let Some(pool) = state.pools.get_mut(&function.name) else { return };
+                let Some(pool) = state.pools.get_mut(&key(&function)) else { return };
                 if !Arc::ptr_eq(&pool.function, &function) {
                     return;
                 }
@@ -288,7 +338,7 @@ impl Environments {
                 let room = environments.0.starts_at_once.saturating_sub(pool.starting);
                 if pool.alive() == 0 || !patient {
                     for _ in 0..wanted.min(room) {
-                        environments.start_one(&mut state, &function.name);
+                        environments.start_one(&mut state, &key(&function));
                     }
                 }
             }
@@ -297,30 +347,42 @@ impl Environments {
 
     /// Begins a cold start, if the limit allows or an idle environment of another function can make
     /// room.
-    fn start_one(&self, state: &mut State, name: &FunctionName) {
-        if state.total >= self.0.limits.concurrency && !self.make_room(state, name) {
-            return;
+    fn start_one(&self, state: &mut State, key: &Key) {
+        self.begin_start(state, key, false);
+    }
+
+    /// `false`: there is no room.
+    fn begin_start(&self, state: &mut State, key: &Key, provisioned: bool) -> bool {
+        if state.total >= self.0.limits.concurrency && !self.make_room(state, key) {
+            return false;
         }
-        let Some(pool) = state.pools.get_mut(name) else { return };
+        let Some(pool) = state.pools.get_mut(key) else { return false };
         pool.starting += 1;
+        pool.provisioned += usize::from(provisioned);
+        pool.provisioned_starting += usize::from(provisioned);
         state.total += 1;
         let function = pool.function.clone();
         let environments = self.clone();
         tokio::spawn(async move {
-            let started = environments.start(&function, environments.0.limits.init_timeout).await;
-            environments.started(&function, started);
+            let limit = environments.0.limits.init_timeout;
+            let started = environments.start(&function, provisioned, limit).await;
+            environments.started(&function, provisioned, started);
         });
+        true
     }
 
-    fn make_room(&self, state: &mut State, except: &FunctionName) -> bool {
+    fn make_room(&self, state: &mut State, except: &Key) -> bool {
         let oldest = state
             .pools
             .iter()
-            .filter(|(name, _)| *name != except)
-            .filter_map(|(name, pool)| Some((pool.idle.first()?.idle_since, name.clone())))
+            .filter(|(key, _)| *key != except)
+            .filter_map(|(key, pool)| {
+                let index = pool.idle.iter().position(|environment| !environment.provisioned)?;
+                Some((pool.idle[index].idle_since, index, key.clone()))
+            })
             .min();
-        let Some((_, name)) = oldest else { return false };
-        let environment = state.pools.get_mut(&name).map(|pool| pool.idle.remove(0));
+        let Some((_, index, key)) = oldest else { return false };
+        let environment = state.pools.get_mut(&key).map(|pool| pool.idle.remove(index));
         state.total -= usize::from(environment.is_some());
         environment.is_some()
     }
@@ -328,33 +390,70 @@ impl Environments {
     async fn start(
         &self,
         function: &Arc<Function>,
+        provisioned: bool,
         limit: Duration,
     ) -> Result<Box<Environment>, AcquireError> {
         // Looking for interpreters reads files, and may run them.
         let (environments, wanted) = (self.clone(), function.clone());
-        let python = tokio::task::spawn_blocking(move || (environments.0.python_for)(&wanted)).await;
-        let python = python.map_err(|error| error.to_string()).flatten().map_err(AcquireError::NoPython)?;
+        self.preparing(function, true);
+        let found = tokio::task::spawn_blocking(move || (environments.0.python_for)(&wanted)).await;
+        self.preparing(function, false);
+        let (python, packages) =
+            found.unwrap_or_else(|error| Err(AcquireError::NoPython(error.to_string())))?;
+        let packages = packages.as_deref();
         let zygote = self.0.zygotes.get(&python).await.map_err(StartError::from)?;
-        let started = Environment::start(function.clone(), &python, &zygote, &self.0.common, limit).await?;
+        let common = &self.0.common;
+        let started =
+            Environment::start(function.clone(), &python, packages, &zygote, common, provisioned, limit)
+                .await?;
         Ok(Box::new(started))
     }
 
-    fn started(&self, function: &Arc<Function>, started: Result<Box<Environment>, AcquireError>) {
+    /// Has the packages of a function installed before anybody asks; what goes wrong has been said.
+    pub async fn install_packages(&self, function: &Arc<Function>) {
+        let (environments, function) = (self.clone(), function.clone());
+        let _ = tokio::task::spawn_blocking(move || (environments.0.python_for)(&function).map(drop)).await;
+    }
+
+    fn is_preparing(&self, function: &Function) -> bool {
+        let state = self.0.state.lock().unwrap();
+        state.pools.get(&key(function)).is_some_and(|pool| pool.preparing > 0)
+    }
+
+    fn preparing(&self, function: &Arc<Function>, begins: bool) {
+        let mut state = self.0.state.lock().unwrap();
+        let current = state.pools.get_mut(&key(function)).filter(|p| Arc::ptr_eq(&p.function, function));
+        if let Some(pool) = current {
+            pool.preparing = if begins { pool.preparing + 1 } else { pool.preparing.saturating_sub(1) };
+        }
+    }
+
+    fn started(
+        &self,
+        function: &Arc<Function>,
+        provisioned: bool,
+        started: Result<Box<Environment>, AcquireError>,
+    ) {
         let mut state = self.0.state.lock().unwrap();
         let current =
-            state.pools.get_mut(&function.name).filter(|pool| Arc::ptr_eq(&pool.function, function));
+            state.pools.get_mut(&key(function)).filter(|pool| Arc::ptr_eq(&pool.function, function));
         let Some(pool) = current else {
             // Deployed anew meanwhile; whoever waited has been told.
             state.total -= 1;
             return;
         };
         pool.starting -= 1;
+        pool.provisioned_starting -= usize::from(provisioned);
         match started {
             Ok(environment) => {
                 pool.busy += 1;
                 self.pass_on(&mut state, environment);
+                if provisioned {
+                    self.provision_succeeded(&mut state, &key(function));
+                }
             }
             Err(error) => {
+                pool.provisioned -= usize::from(provisioned);
                 let alone = pool.alive() == 0;
                 // Whoever waits behind environments that work is served by those.
                 let answer = if alone { pool.waiting.len() } else { 1 };
@@ -362,6 +461,9 @@ impl Environments {
                     let _ = waiting.give.send(Err(error.clone()));
                 }
                 state.total -= 1;
+                if provisioned {
+                    self.provision_failed(&mut state, &key(function), &error);
+                }
             }
         }
     }
@@ -374,10 +476,10 @@ impl Environments {
     }
 
     fn pass_on(&self, state: &mut State, environment: Box<Environment>) {
-        let name = environment.function.name.clone();
-        let current = state.pools.get_mut(&name).filter(|p| Arc::ptr_eq(&p.function, &environment.function));
+        let key = key(&environment.function);
+        let current = state.pools.get_mut(&key).filter(|p| Arc::ptr_eq(&p.function, &environment.function));
         let Some(pool) = current.filter(|_| environment.is_reusable() && !state.draining) else {
-            self.discard_busy(state, &name, environment);
+            self.discard_busy(state, &key, environment);
             return;
         };
         pool.has_waited = environment.has_waited;
@@ -391,32 +493,55 @@ impl Environments {
         }
         pool.busy -= 1;
         pool.idle.push(lease.take());
+        if pool.provisioned > 0 {
+            self.end_unwanted(state, &key);
+        }
     }
 
-    fn discard_busy(&self, state: &mut State, name: &FunctionName, environment: Box<Environment>) {
+    fn discard_busy(&self, state: &mut State, key: &Key, environment: Box<Environment>) {
         state.total -= 1;
         let mut needed = false;
-        if let Some(pool) = state.pools.get_mut(name)
+        if let Some(pool) = state.pools.get_mut(key)
             && Arc::ptr_eq(&pool.function, &environment.function)
         {
             pool.busy -= 1;
+            pool.provisioned -= usize::from(environment.provisioned);
             pool.drop_abandoned();
             needed = pool.alive() == 0 && !pool.waiting.is_empty();
         }
+        let was_provisioned = environment.provisioned;
         drop(environment);
+        if was_provisioned {
+            self.ensure_provisioned(state, key);
+        }
         if needed {
-            self.start_one(state, name);
+            self.start_one(state, key);
         }
     }
 
+    /// One that rested is gone.
+    fn lost(&self, state: &mut State, environment: &Environment) {
+        state.total -= 1;
+        if environment.provisioned {
+            let key = key(&environment.function);
+            if let Some(pool) = state.pools.get_mut(&key) {
+                pool.provisioned -= 1;
+            }
+            self.ensure_provisioned(state, &key);
+        }
+    }
+
+    /// Of all versions of a function together.
     pub fn counts(&self, name: &FunctionName) -> PoolCounts {
         let state = self.0.state.lock().unwrap();
-        state.pools.get(name).map_or_else(PoolCounts::default, |pool| PoolCounts {
-            idle: pool.idle.len(),
-            busy: pool.busy,
-            starting: pool.starting,
-            waiting: pool.waiting.len(),
-        })
+        let mut counts = PoolCounts::default();
+        for (_, pool) in state.pools.iter().filter(|((of, _), _)| of == name) {
+            counts.idle += pool.idle.len();
+            counts.busy += pool.busy;
+            counts.starting += pool.starting;
+            counts.waiting += pool.waiting.len();
+        }
+        counts
     }
 
     /// Idle, busy and starting, over all functions.
@@ -431,10 +556,10 @@ impl Environments {
     /// A fresh environment for one caller, with an init phase as long as `limit`: what Lambda does
     /// when the init phase has run out of its ten seconds, inside the invocation.
     pub async fn start_for(&self, function: &Arc<Function>, limit: Duration) -> Result<Lease, AcquireError> {
-        let environment = self.start(function, limit).await?;
+        let environment = self.start(function, false, limit).await?;
         let mut state = self.0.state.lock().unwrap();
         state.total += 1;
-        if let Some(pool) = state.pools.get_mut(&function.name)
+        if let Some(pool) = state.pools.get_mut(&key(function))
             && Arc::ptr_eq(&pool.function, function)
         {
             pool.busy += 1;
@@ -454,12 +579,18 @@ impl Environments {
             let mut ended = 0;
             for pool in state.pools.values_mut() {
                 let before = pool.idle.len();
+                let mut lost = 0;
                 pool.idle.retain(|environment| {
-                    environment.is_reusable() && environment.idle_since.elapsed() < shared.limits.idle_timeout
+                    let rests = environment.idle_since.elapsed() < shared.limits.idle_timeout;
+                    let stays = environment.is_reusable() && (rests || environment.provisioned);
+                    lost += usize::from(!stays && environment.provisioned);
+                    stays
                 });
+                pool.provisioned -= lost;
                 ended += before - pool.idle.len();
             }
             state.total -= ended;
+            Self(shared.clone()).ensure_all_provisioned(&mut state);
         }
     }
 
@@ -467,9 +598,10 @@ impl Environments {
     pub fn drain(&self) {
         let mut state = self.0.state.lock().unwrap();
         state.draining = true;
-        let names: Vec<FunctionName> = state.pools.keys().cloned().collect();
-        for name in names {
-            self.retire_in(&mut state, &name);
+        state.provisions.clear();
+        let keys: Vec<Key> = state.pools.keys().cloned().collect();
+        for key in keys {
+            self.retire_in(&mut state, &key);
         }
     }
 

@@ -1,19 +1,28 @@
 //! The environment variables of a function: Lambda's own, then the user's.
 
+use std::path::Path;
+
 use crate::config::Account;
 use crate::function::{Function, LogFormat};
 
 /// Handed on from the gateway's own environment when set there: credentials and endpoints, so that
 /// boto3 in a handler reaches what the user's shell reaches.
-const HANDED_ON: [&str; 6] = [
+const HANDED_ON: [&str; 8] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_PROFILE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    // The certificates of an endpoint that speaks HTTPS, and whether endpoints count at all.
+    "AWS_CA_BUNDLE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 ];
 const HANDED_ON_PREFIX: &str = "AWS_ENDPOINT_URL";
+
+/// What this gateway serves itself, so that `boto3.client("lambda")` finds the functions beside it.
+/// Whoever sets one of these, or the endpoint of all services, has another in mind; empty it is AWS.
+const OWN_SERVICES: [&str; 2] = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL_EVENTBRIDGE"];
 
 /// What Lambda does not let a function's configuration set.
 pub const RESERVED: [&str; 12] = [
@@ -39,6 +48,12 @@ pub struct Surroundings<'a> {
     pub log_stream: &'a str,
     pub temporary_folder: &'a str,
     pub path: &'a str,
+    /// Where the Lambda API and the event bus of this gateway are served.
+    pub control_plane: Option<&'a str>,
+    /// Started ahead of demand, to be kept.
+    pub provisioned: bool,
+    /// The folder whose subfolders stand for S3 buckets; functions learn of it once it is there.
+    pub buckets: &'a Path,
     /// Of the gateway process.
     pub inherited: &'a [(String, String)],
 }
@@ -63,15 +78,40 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
     set("AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1:2000");
     set("_AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1");
     set("_AWS_XRAY_DAEMON_PORT", "2000");
-    let given = |name: &str| surroundings.inherited.iter().any(|(given, _)| given == name);
-    if !given("AWS_ACCESS_KEY_ID") && !given("AWS_PROFILE") {
+    if surroundings.buckets.is_dir() {
+        set("HANDLERD_BUCKETS", &surroundings.buckets.display().to_string());
+    }
+    let value = |name: &str| surroundings.inherited.iter().find(|(given, _)| given == name);
+    let given = |name: &str| value(name).is_some_and(|(_, value)| !value.is_empty());
+    if given("AWS_PROFILE") {
+        // Functions have no HOME, below which the SDKs would look for it.
+        for (name, file) in [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")] {
+            if let Some((_, home)) = value("HOME") {
+                set(name, &format!("{home}/.aws/{file}"));
+            }
+        }
+    } else if !given("AWS_ACCESS_KEY_ID") {
         set("AWS_ACCESS_KEY_ID", "handlerd");
         set("AWS_SECRET_ACCESS_KEY", "handlerd");
         set("AWS_SESSION_TOKEN", "handlerd");
     }
     for (name, value) in surroundings.inherited {
         if HANDED_ON.contains(&name.as_str()) || name.starts_with(HANDED_ON_PREFIX) {
-            set(name, value);
+            // An empty one is none to some SDKs, and a wrong one to others.
+            if !value.is_empty() {
+                set(name, value);
+            }
+        }
+    }
+    if let Some(control_plane) = surroundings.control_plane {
+        for name in OWN_SERVICES {
+            let others = [HANDED_ON_PREFIX, name];
+            let configured =
+                || configuration.environment.iter().any(|(name, _)| others.contains(&name.as_str()));
+            let inherited = || surroundings.inherited.iter().any(|(name, _)| others.contains(&name.as_str()));
+            if !configured() && !inherited() {
+                set(name, control_plane);
+            }
         }
     }
     for (name, value) in &configuration.environment {
@@ -84,8 +124,9 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
     set("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", surroundings.runtime));
     set("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &configuration.memory_mb.to_string());
-    set("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+    set("AWS_LAMBDA_FUNCTION_VERSION", &function.version.to_string());
+    let type_of_start = if surroundings.provisioned { "provisioned-concurrency" } else { "on-demand" };
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", type_of_start);
     set("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group());
     set("AWS_LAMBDA_LOG_STREAM_NAME", surroundings.log_stream);
     if configuration.logging.format == LogFormat::Json {

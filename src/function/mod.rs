@@ -3,9 +3,17 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+mod attached;
+mod content;
+mod layer;
 mod name;
+mod version;
 
+pub use attached::{Asynchronous, Attached, RecursiveLoop};
+pub use content::{ContentHash, is_left_out};
+pub use layer::LayerVersion;
 pub use name::{FunctionName, InvalidName};
+pub use version::{LATEST, Version};
 
 /// One version of a function, immutable: a change on disk makes a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +21,7 @@ pub struct Function {
     /// Grows with each deployment: of two versions of a function, the newer has the larger one.
     pub sequence: u64,
     pub name: FunctionName,
+    pub version: Version,
     /// The folder that holds the code.
     pub task_root: PathBuf,
     /// Folders of layers, in the order in which they are laid over each other (a later one wins).
@@ -33,6 +42,19 @@ pub struct Configuration {
     /// The user's own variables, in the order of `function.yaml`, then `.env`.
     pub environment: Vec<(String, String)>,
     pub logging: Logging,
+    /// Only told, never used: functions run as the user.
+    pub role: Option<String>,
+    /// Layers as the function names them (`arn:aws:lambda:...:layer:NAME:1`), the first one lowest;
+    /// those that are folders of the project are not among them.
+    pub layer_arns: Vec<String>,
+    /// `DeadLetterConfig.TargetArn`
+    pub dead_letter: Option<String>,
+    /// `TracingConfig.Mode` is Active.
+    pub traced: bool,
+    /// `EphemeralStorage.Size`
+    pub ephemeral_storage_mb: u32,
+    /// `SnapStart.ApplyOn` is PublishedVersions.
+    pub snap_start: bool,
 }
 
 impl Default for Configuration {
@@ -45,6 +67,12 @@ impl Default for Configuration {
             description: String::new(),
             environment: Vec::new(),
             logging: Logging::default(),
+            role: None,
+            layer_arns: Vec::new(),
+            dead_letter: None,
+            traced: false,
+            ephemeral_storage_mb: 512,
+            snap_start: false,
         }
     }
 }
@@ -71,6 +99,8 @@ pub enum LogFormat {
 pub struct Code {
     /// SHA-256 over the sorted paths and contents.
     pub sha256: [u8; 32],
+    /// The same of what an upload replaces: without layers, `function.yaml` and `.env`.
+    pub own_sha256: [u8; 32],
     pub size: u64,
     pub last_modified: SystemTime,
 }
@@ -79,6 +109,7 @@ impl Function {
     /// Equal exactly when an environment of one may serve the other.
     pub fn same_version(&self, other: &Self) -> bool {
         self.name == other.name
+            && self.version == other.version
             && self.task_root == other.task_root
             && self.layers == other.layers
             && self.configuration == other.configuration

@@ -40,11 +40,14 @@ use crate::api::{self, Api, Integration, IntegrationKind, Kind, PayloadVersion};
 use crate::config::Access;
 use crate::deployment::Deployment;
 use crate::invocation::{Completed, Invocation, Outcome};
-use crate::invoker::{InvokeError, Invoker};
+use crate::invoker::{AcceptError, InvokeError, Invoker};
 
 use address::{Asked, Directory, Located, Lost};
 use error::{About, GatewayError};
 use request::{BODY_LIMIT, Caller, EVENT_LIMIT, LOAD_BALANCER_LIMIT, Matched, Request};
+
+/// Of an event whose answer nobody waits for.
+const ASYNCHRONOUS_EVENT_LIMIT: usize = 1_048_576;
 
 /// A cheap handle: what is needed to answer a request.
 #[derive(Clone)]
@@ -55,11 +58,19 @@ struct Shared {
     site: Site,
     /// For HTTP_PROXY.
     client: mapping::Client,
-    /// Of the deployment that was current when it was made.
-    directory: Mutex<(Arc<Deployment>, Arc<Directory>)>,
+    /// Of the deployment and the published APIs that were current when it was made.
+    directory: Mutex<Known>,
     access: authorize::State,
     /// WebSockets.
     connections: web_socket::Connections,
+}
+
+/// The directory, and what it was made of.
+#[derive(Default)]
+struct Known {
+    deployment: Arc<Deployment>,
+    published: Arc<Vec<Arc<Api>>>,
+    directory: Arc<Directory>,
 }
 
 /// Where and who these API Gateways are, in the events.
@@ -79,7 +90,7 @@ impl Gateway {
         let account = invoker.account();
         let state = authorize::State::new(&access);
         let site = Site { account: account.id.clone(), region: account.region.clone(), port, tls, access };
-        let directory = Mutex::new((Arc::new(Deployment::default()), Arc::new(Directory::default())));
+        let directory = Mutex::default();
         let connections = web_socket::Connections::new(web_socket::Limits::default());
         Self(Arc::new(Shared {
             invoker,
@@ -236,13 +247,15 @@ impl Gateway {
     }
 
     fn directory(&self) -> Arc<Directory> {
-        let current = self.invoker().deployments().current();
+        let deployment = self.invoker().deployments().current();
+        let published = self.invoker().published().apis();
         let mut known = self.0.directory.lock().unwrap();
-        if !Arc::ptr_eq(&known.0, &current) {
-            let directory = Arc::new(Directory::new(&current.apis));
-            *known = (current, directory);
+        if !Arc::ptr_eq(&known.deployment, &deployment) || !Arc::ptr_eq(&known.published, &published) {
+            // What is deployed comes first: of two that share a name it is the one that is meant.
+            let directory = Directory::new(&[&deployment.apis[..], &published[..]].concat());
+            *known = Known { deployment, published, directory: Arc::new(directory) };
         }
-        known.1.clone()
+        known.directory.clone()
     }
 
     async fn integrate(
@@ -353,7 +366,26 @@ impl Gateway {
         request_id: String,
     ) -> Result<Completed, GatewayError> {
         let invocation = self.invocation(function, event, trace_id, request_id)?;
-        Ok(self.invoker().invoke(unqualified(function), invocation).await?)
+        Ok(self.invoker().invoke(function, invocation).await?)
+    }
+
+    /// Leaves an event for a function, whose answer nobody waits for.
+    async fn accept(
+        &self,
+        function: &str,
+        event: Vec<u8>,
+        trace_id: &str,
+        request_id: String,
+    ) -> Result<(), GatewayError> {
+        if event.len() > ASYNCHRONOUS_EVENT_LIMIT {
+            return Err(GatewayError::TooLarge);
+        }
+        let invocation = self.invocation(function, event, trace_id, request_id)?;
+        let accepted = self.invoker().accept(function, invocation).await;
+        accepted.map_err(|error| match error {
+            AcceptError::Invoke(error) => error.into(),
+            AcceptError::Store(error) => GatewayError::Integration(error.to_string()),
+        })
     }
 
     fn invocation(
@@ -394,15 +426,10 @@ async fn read(kind: Kind, head: &http::request::Parts, body: Body) -> Result<Byt
 impl From<InvokeError> for GatewayError {
     fn from(error: InvokeError) -> Self {
         match error {
-            InvokeError::Throttled(reason) => Self::Throttled(reason),
+            InvokeError::Throttled(throttled) => Self::Throttled(throttled.explanation),
             error => Self::Integration(error.to_string()),
         }
     }
-}
-
-/// `NAME:QUALIFIER` -> `NAME`
-fn unqualified(function: &str) -> &str {
-    function.split(':').next().unwrap_or(function)
 }
 
 /// `${stageVariables.name}` in a function's name or a URL.

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use super::error::GatewayError;
 use super::request::{Caller, Matched, Request};
-use super::{Gateway, payload, unqualified, with_stage_variables};
+use super::{Gateway, payload, with_stage_variables};
 use crate::api::{Kind, PayloadVersion};
 use crate::invoker::{ResponseStream, Streamed};
 
@@ -44,7 +44,7 @@ pub async fn proxy(
     let event = payload::event(request, matched, version, caller, gateway.site(), &request_id);
     let trace = request.trace.for_function();
     let invocation = gateway.invocation(&function, event, &trace, request_id.clone())?;
-    let mut stream = match gateway.invoker().invoke_streaming(unqualified(&function), invocation).await? {
+    let mut stream = match gateway.invoker().invoke_streaming(&function, invocation).await? {
         Streamed::Whole(completed) => {
             return gateway.proxied(completed, request, matched, function, version);
         }

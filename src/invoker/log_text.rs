@@ -47,7 +47,7 @@ impl Invocation<'_> {
                 ),
             );
         }
-        push(&mut log, &format!("START RequestId: {request_id} Version: $LATEST\n"));
+        push(&mut log, &format!("START RequestId: {request_id} Version: {}\n", self.function.version));
         if !self.in_init {
             push_output(&mut log, self.output);
         }
@@ -94,7 +94,7 @@ impl Invocation<'_> {
         if self.in_init || self.init_output.is_some() {
             let record = serde_json::json!({
                 "initializationType": "on-demand", "phase": "init", "runtimeVersion": self.runtime(),
-                "functionName": self.function.name.as_str(), "functionVersion": "$LATEST",
+                "functionName": self.function.name.as_str(), "functionVersion": self.function.version.to_string(),
             });
             push_json(&mut log, self.began, "platform.initStart", record);
             push_output(
@@ -102,7 +102,8 @@ impl Invocation<'_> {
                 if self.in_init { self.output } else { self.init_output.unwrap_or_default() },
             );
         }
-        let start = serde_json::json!({"requestId": self.request_id, "version": "$LATEST"});
+        let start =
+            serde_json::json!({"requestId": self.request_id, "version": self.function.version.to_string()});
         push_json(&mut log, self.began, "platform.start", start);
         if !self.in_init {
             push_output(&mut log, self.output);
@@ -194,10 +195,16 @@ mod tests {
         Function {
             sequence: 1,
             name: "hello".parse().unwrap(),
+            version: crate::function::Version::Latest,
             task_root: "/h".into(),
             layers: Vec::new(),
             configuration: Configuration::default(),
-            code: Code { sha256: [0; 32], size: 0, last_modified: SystemTime::UNIX_EPOCH },
+            code: Code {
+                sha256: [0; 32],
+                own_sha256: [0; 32],
+                size: 0,
+                last_modified: SystemTime::UNIX_EPOCH,
+            },
         }
     }
 

@@ -3,10 +3,25 @@
 //! Whatever triggers a function comes through here, so that timeouts, logs and the explanation on
 //! the terminal are the same for all. An invocation that has begun runs to its end even if whoever
 //! asked goes away; one that still waits in line is forgotten.
+//!
+//! - `asynchronous`, `drain`, `event_queue`, `retry`, `destination`: events that nobody waits for.
+//! - `queue`: the same for whoever looks at them.
+//! - `concurrency`, `recursion`: who may run, and how often.
+//! - `streaming`: results that leave piece by piece.
+//! - `outcome`, `log_text`, `explain`: what is said of an invocation.
 
+mod asynchronous;
+mod concurrency;
+mod destination;
+mod drain;
+mod event_queue;
 mod explain;
 mod log_text;
 mod outcome;
+mod provisioned;
+mod queue;
+mod recursion;
+mod retry;
 mod streaming;
 
 use std::collections::HashMap;
@@ -14,15 +29,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Account, Limits};
+use crate::delivery::Delivery;
 use crate::deployment::{Deployments, ResolveError};
 use crate::execution_environment::{
     AcquireError, Ended, Environments, Finished, InitReport, Lease, Speaker, StartError,
 };
-use crate::function::{Function, FunctionName};
+use crate::function::{Function, FunctionName, LATEST, Version};
 use crate::invocation::{Completed, Invocation, Outcome, Usage};
 use crate::logs::{Logs, Record};
+use crate::published::{Published, Resolved};
+use crate::store::Store;
 
+pub use asynchronous::AcceptError;
+use asynchronous::Events;
+use concurrency::{Concurrency, Permit};
 pub use explain::{explain, show_output};
+pub use queue::Changed;
 pub use streaming::{ResponseStream, Streamed};
 
 /// A cheap handle.
@@ -32,11 +54,27 @@ pub struct Invoker(Arc<Shared>);
 struct Shared {
     deployments: Deployments,
     environments: Environments,
+    published: Published,
+    store: Store,
+    delivery: Delivery,
     logs: Option<Logs>,
     account: Account,
     limits: Limits,
+    events: Events,
+    concurrency: Concurrency,
     /// By function: the version that could not be loaded, and what was said about it.
     told: Mutex<HashMap<FunctionName, (u64, String)>>,
+}
+
+/// What the invoker stands on.
+pub struct Below {
+    pub deployments: Deployments,
+    pub environments: Environments,
+    pub published: Published,
+    pub store: Store,
+    pub delivery: Delivery,
+    /// `None`: they cannot be kept.
+    pub logs: Option<Logs>,
 }
 
 /// Why a function was not even asked.
@@ -47,10 +85,27 @@ pub enum InvokeError {
     #[error("function `{name}` cannot run: {reason}")]
     Broken { name: FunctionName, reason: String },
     #[error("{0}")]
-    Throttled(String),
+    Throttled(Throttled),
+    /// The chain of invocations that led here has come by this function too often.
+    #[error("{0}")]
+    Recursive(String),
     /// Ours: no Python, no process, no memory.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// AWS's name of a limit that was reached, and what that means here.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{explanation}")]
+pub struct Throttled {
+    pub reason: ThrottleReason,
+    pub explanation: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleReason {
+    ConcurrentInvocationLimitExceeded,
+    ReservedFunctionConcurrentInvocationLimitExceeded,
 }
 
 impl From<ResolveError> for InvokeError {
@@ -79,14 +134,21 @@ enum Acquired {
 }
 
 impl Invoker {
-    pub fn new(
-        deployments: Deployments,
-        environments: Environments,
-        logs: Option<Logs>,
-        account: Account,
-        limits: Limits,
-    ) -> Self {
-        Self(Arc::new(Shared { deployments, environments, logs, account, limits, told: Mutex::default() }))
+    pub fn new(below: Below, account: Account, limits: Limits) -> Self {
+        let Below { deployments, environments, published, store, delivery, logs } = below;
+        Self(Arc::new(Shared {
+            deployments,
+            environments,
+            published,
+            store,
+            delivery,
+            logs,
+            account,
+            limits,
+            events: Events::new(limits.concurrency, limits.asynchronous_time_scale),
+            concurrency: Concurrency::new(limits.concurrency, limits.queue, limits.queue_timeout),
+            told: Mutex::default(),
+        }))
     }
 
     pub fn deployments(&self) -> &Deployments {
@@ -97,6 +159,18 @@ impl Invoker {
         &self.0.environments
     }
 
+    pub fn published(&self) -> &Published {
+        &self.0.published
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub fn delivery(&self) -> &Delivery {
+        &self.0.delivery
+    }
+
     pub fn account(&self) -> &Account {
         &self.0.account
     }
@@ -105,12 +179,25 @@ impl Invoker {
         &self.0.limits
     }
 
-    /// Invokes the function of this name and waits for what comes of it.
+    /// Invokes a function, `NAME` or `NAME:QUALIFIER`, and waits for what comes of it.
     pub async fn invoke(&self, name: &str, mut invocation: Invocation) -> Result<Completed, InvokeError> {
+        self.follow_lineage(name, &mut invocation)?;
+        self.invoke_followed(name, invocation).await
+    }
+
+    /// The same for an invocation whose trace has this function in it already.
+    async fn invoke_followed(
+        &self,
+        name: &str,
+        mut invocation: Invocation,
+    ) -> Result<Completed, InvokeError> {
         for _ in 0..TRIES_WITH_THE_DEAD {
-            let (function, acquired) = self.find(name).await?;
+            let (function, acquired, permit) = self.find(name).await?;
             let invoker = self.clone();
-            let task = tokio::spawn(async move { invoker.run(&function, acquired, invocation, None).await });
+            let task = tokio::spawn(async move {
+                let _permit = permit;
+                invoker.run(&function, acquired, invocation, None).await
+            });
             match task.await.map_err(bug)? {
                 Ok(completed) => return Ok(completed),
                 Err(untouched) => invocation = untouched,
@@ -120,32 +207,59 @@ impl Invoker {
     }
 
     /// The function of this name, and an environment for it.
-    async fn find(&self, name: &str) -> Result<(Arc<Function>, Acquired), InvokeError> {
+    async fn find(&self, name: &str) -> Result<(Arc<Function>, Acquired, Permit), InvokeError> {
         let mut failures = 0;
         loop {
-            let function = self.0.deployments.resolve(name).await?;
+            let function = self.resolve(name).await?;
+            let permit = self.0.concurrency.admit(&function, self.0.deployments.current()).await?;
             match self.acquire(&function).await {
                 // It was saved while it was loaded: what failed is not what was deployed. Not for
                 // ever, as code may write to its own folder.
                 Ok(Acquired::InitFailed(finished)) => {
                     failures += 1;
-                    if failures > TRIES_IN_CHANGE || !self.0.deployments.is_outdated(&function).await {
-                        return Ok((function, Acquired::InitFailed(finished)));
+                    let may_change = function.version == Version::Latest && failures <= TRIES_IN_CHANGE;
+                    if !may_change || !self.0.deployments.is_outdated(&function).await {
+                        return Ok((function, Acquired::InitFailed(finished), permit));
                     }
                     tokio::time::sleep(CHANGE).await;
                 }
-                Ok(acquired) => return Ok((function, acquired)),
+                Ok(acquired) => return Ok((function, acquired, permit)),
                 // Deployed anew while this one waited in line: it gets the new code.
                 Err(AcquireError::Retired) => {}
                 Err(AcquireError::Start(error)) => return Err(InvokeError::Unavailable(error.to_string())),
-                Err(error @ AcquireError::NoPython(_)) => {
+                Err(error @ (AcquireError::NoPython(_) | AcquireError::NoPackages(_))) => {
                     return Err(InvokeError::Unavailable(error.to_string()));
                 }
                 Err(error @ AcquireError::Throttled { .. }) => {
-                    return Err(InvokeError::Throttled(error.to_string()));
+                    let reason = ThrottleReason::ConcurrentInvocationLimitExceeded;
+                    return Err(InvokeError::Throttled(Throttled { reason, explanation: error.to_string() }));
                 }
             }
         }
+    }
+
+    /// The version that `NAME` or `NAME:QUALIFIER` means for this invocation.
+    pub async fn resolve(&self, name: &str) -> Result<Arc<Function>, InvokeError> {
+        let (name, qualifier) = match name.split_once(':') {
+            None => (name, LATEST),
+            Some((name, qualifier)) => (name, qualifier),
+        };
+        if qualifier == LATEST {
+            return Ok(self.0.deployments.resolve(name).await?);
+        }
+        let deployment = self.0.deployments.current();
+        match self.0.published.resolve(name, qualifier) {
+            Some(Resolved::Latest) => return Ok(self.0.deployments.resolve(name).await?),
+            // Of a function whose folder is gone nothing is within reach.
+            Some(Resolved::Version(function)) if deployment.functions.contains_key(name) => {
+                return Ok(function);
+            }
+            _ => {}
+        }
+        if deployment.declares(name, qualifier) {
+            return Ok(self.0.deployments.resolve(name).await?);
+        }
+        Err(InvokeError::NotFound(format!("{name}:{qualifier}")))
     }
 
     async fn acquire(&self, function: &Arc<Function>) -> Result<Acquired, AcquireError> {
@@ -239,7 +353,7 @@ impl Invoker {
                 text: log.clone(),
             });
         }
-        Completed { outcome, usage, log, executed_version: "$LATEST".to_owned() }
+        Completed { outcome, usage, log, executed_version: function.version.to_string() }
     }
 
     /// Ends all environments and writes what is left of the logs.

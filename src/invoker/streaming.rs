@@ -21,6 +21,8 @@ pub enum Streamed {
 pub struct ResponseStream {
     /// Status, headers and cookies, as JSON, if the handler gave any.
     pub metadata: Option<Vec<u8>>,
+    /// `$LATEST` or a number.
+    pub executed_version: String,
     listener: Listener,
     task: JoinHandle<Ran>,
     /// Once there are no more pieces.
@@ -38,17 +40,21 @@ impl Invoker {
         name: &str,
         mut invocation: Invocation,
     ) -> Result<Streamed, InvokeError> {
+        self.follow_lineage(name, &mut invocation)?;
         for _ in 0..TRIES_WITH_THE_DEAD {
-            let (function, acquired) = self.find(name).await?;
+            let (function, acquired, permit) = self.find(name).await?;
             let invoker = self.clone();
+            let executed_version = function.version.to_string();
             let (mut speaker, mut listener) = stream();
             let task = tokio::spawn(async move {
+                let _permit = permit;
                 let ran = invoker.run(&function, acquired, invocation, Some(&mut speaker)).await;
                 (ran, speaker.into_rest())
             });
             if let Some(metadata) = listener.head().await {
                 let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
-                return Ok(Streamed::Stream(ResponseStream { metadata, listener, task, completed: None }));
+                let stream = ResponseStream { metadata, executed_version, listener, task, completed: None };
+                return Ok(Streamed::Stream(stream));
             }
             match task.await.map_err(bug)? {
                 (Ok(completed), _) => return Ok(Streamed::Whole(completed)),

@@ -16,6 +16,8 @@ use super::name::{self, Named};
 use crate::invocation::{Completed, Invocation, Outcome, TraceId};
 
 const PAYLOAD_LIMIT: usize = 6_291_456;
+const EVENT_LIMIT: usize = 1_048_576;
+const INVOKE_ASYNC_LIMIT: usize = 262_144;
 const CLIENT_CONTEXT_LIMIT: usize = 3583;
 /// Of the log, as much as `LogType=Tail` returns.
 const TAIL: usize = 4096;
@@ -35,16 +37,75 @@ pub async fn invoke(
 ) -> Result<Response, ApiError> {
     let began = std::time::Instant::now();
     let kinds = ["RequestResponse", "Event", "DryRun"];
-    let Asked { named, invocation, trace, tail } =
-        match ask(&api, &function, &parameters, &headers, body, &kinds).await? {
-            Some(asked) => asked,
-            None => return Ok(dry_run()),
-        };
+    let asked = match ask(&api, &function, &parameters, &headers, body, &kinds).await? {
+        Some(asked) => asked,
+        None => return Ok(dry_run()),
+    };
+    if text(&headers, "x-amz-invocation-type") == Some("Event") {
+        let response = StatusCode::ACCEPTED.into_response();
+        return accept(&api, asked, EVENT_LIMIT, response).await;
+    }
+    let Asked { named, invocation, trace, tail } = asked;
     let request_id = invocation.request_id.clone();
-    let completed = api.invoker.invoke(&named.name, invocation).await;
+    let completed = api.invoker.invoke(&named.target(), invocation).await;
     let completed = completed.map_err(|error| ApiError::of(error, named.arn.clone()))?;
     log(&named.name, &request_id, began, completed.outcome.failure().is_some());
     Ok(respond(completed, &request_id, &trace, tail))
+}
+
+/// `POST /2014-11-13/functions/NAME/invoke-async`, which `InvocationType=Event` has taken the place of.
+pub async fn invoke_async(
+    State(api): State<LambdaApi>,
+    Path(function): Path<String>,
+    Query(parameters): Query<Parameters>,
+    mut headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    headers.insert("x-amz-invocation-type", HeaderValue::from_static("Event"));
+    let Some(asked) = ask(&api, &function, &parameters, &headers, body, &["Event"]).await? else {
+        return Ok(dry_run());
+    };
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let response = (StatusCode::ACCEPTED, json, r#"{"Status":202}"#).into_response();
+    accept(&api, asked, INVOKE_ASYNC_LIMIT, response).await
+}
+
+/// Answers when the event is on the disk, and not before.
+async fn accept(
+    api: &LambdaApi,
+    asked: Asked,
+    limit: usize,
+    mut response: Response,
+) -> Result<Response, ApiError> {
+    let Asked { named, mut invocation, trace, .. } = asked;
+    if invocation.event.len() > limit {
+        return Err(event_too_large(invocation.event.len() as u64, limit));
+    }
+    let began = std::time::Instant::now();
+    let request_id = invocation.request_id.clone();
+    // On AWS, too, only those who wait for an answer send one.
+    invocation.client_context = None;
+    let name = match &named.qualifier {
+        Some(qualifier) => format!("{}:{qualifier}", named.name),
+        None => named.name.clone(),
+    };
+    let accepted = api.invoker.accept(&name, invocation).await;
+    accepted.map_err(|error| ApiError::of_event(error, named.arn.clone()))?;
+    let ms = began.elapsed().as_micros() as f64 / 1000.0;
+    let function = &named.name;
+    tracing::info!(target: "request", function, ms, request_id, "event for {function} accepted {ms:.1} ms");
+    let trace = HeaderValue::from_str(&format!("root={};sampled=0", trace.root));
+    response.headers_mut().insert("x-amzn-trace-id", trace.expect("a trace is a valid header"));
+    Ok(with_request_id(response, &request_id))
+}
+
+fn event_too_large(length: u64, limit: usize) -> ApiError {
+    ApiError::Exceeded {
+        code: "RequestEntityTooLargeException",
+        message: format!(
+            "{length} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+        ),
+    }
 }
 
 /// One line on the terminal.
@@ -82,18 +143,18 @@ pub async fn ask(
             kinds.join(", ")
         )));
     }
-    if kind == "Event" {
-        return Err(ApiError::NotImplemented("asynchronous invocation (InvocationType `Event`)".to_owned()));
-    }
     // Announced: not waited for.
-    if http_body::Body::size_hint(&body).lower() > PAYLOAD_LIMIT as u64 {
+    let announced = http_body::Body::size_hint(&body).lower();
+    if kind == "Event" && announced > EVENT_LIMIT as u64 {
+        return Err(event_too_large(announced, EVENT_LIMIT));
+    }
+    if announced > PAYLOAD_LIMIT as u64 {
         return Err(ApiError::TooLarge);
     }
     let body = Limited::new(body, PAYLOAD_LIMIT).collect().await.map_err(|_| ApiError::TooLarge)?.to_bytes();
-    named.require_latest()?;
     if kind == "DryRun" {
-        let resolved = api.invoker.deployments().resolve(&named.name).await;
-        resolved.map_err(|error| ApiError::of(error.into(), named.arn.clone()))?;
+        let resolved = api.invoker.resolve(&named.target()).await;
+        resolved.map_err(|error| ApiError::of(error, named.arn.clone()))?;
         return Ok(None);
     }
     let event = if body.is_empty() { b"{}".to_vec() } else { body.to_vec() };

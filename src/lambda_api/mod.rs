@@ -2,25 +2,47 @@
 //!
 //! On loopback it asks for no credentials, but only programs may use it: see `guard`.
 
+mod account;
+mod aliases;
+mod concurrency;
 mod error;
+mod event_invoke;
+mod event_source_mappings;
+mod function_url;
 mod functions;
 mod guard;
 mod invoke;
+mod layers;
 mod name;
+mod operations;
+mod page;
+mod policy;
+mod provisioned;
+mod queue;
+mod request;
+mod runtime;
 mod streaming;
+mod tags;
+mod to_its_end;
+mod versions;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 
+use crate::aws;
 use crate::function::Function;
 use crate::invoker::Invoker;
+use crate::store::StoreError;
 
 use error::ApiError;
+use functions::{Links, Progress, Uploads};
 
 /// Finds out what `Runtime` a function has that does not say.
 pub type RuntimeOf = Arc<dyn Fn(&Function) -> String + Send + Sync>;
@@ -28,33 +50,73 @@ pub type RuntimeOf = Arc<dyn Fn(&Function) -> String + Send + Sync>;
 #[derive(Clone)]
 pub struct LambdaApi {
     invoker: Invoker,
+    /// `http://127.0.0.1:3000`, where the gateway listens.
+    gateway: String,
     runtime_of: RuntimeOf,
     health: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// For code that lies in a bucket.
+    aws: aws::Client,
+    uploads: Arc<Uploads>,
+    progress: Arc<Progress>,
+    links: Arc<Links>,
+    /// Requests that carry code are large: not too many of them are held at once.
+    uploading: Arc<Semaphore>,
 }
 
+/// So many requests with code are read and unpacked at once; the others wait.
+const UPLOADS: usize = 4;
+
 impl LambdaApi {
-    pub fn new(
+    pub async fn open(
         invoker: Invoker,
+        aws: aws::Client,
+        gateway: String,
         runtime_of: RuntimeOf,
         health: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
-    ) -> Self {
-        Self { invoker, runtime_of, health }
+    ) -> Result<Self, StoreError> {
+        let uploads = Arc::new(Uploads::open(invoker.store()).await?);
+        let (progress, links) = (Arc::default(), Arc::new(Links::new()));
+        let uploading = Arc::new(Semaphore::new(UPLOADS));
+        Ok(Self { invoker, gateway, runtime_of, health, aws, uploads, progress, links, uploading })
     }
 
-    pub fn service(self, port: u16) -> Router {
+    /// Absolute.
+    fn state_dir(&self) -> PathBuf {
+        let folder = &self.invoker.deployments().sources().state_dir;
+        std::path::absolute(folder).unwrap_or_else(|_| folder.clone())
+    }
+
+    /// `others`: what else is served on this port, behind the same guard.
+    pub fn service(self, port: u16, others: Router) -> Router {
         Router::new()
-            .route("/2015-03-31/functions", get(functions::list))
-            .route("/2015-03-31/functions/", get(functions::list))
-            .route("/2015-03-31/functions/{name}", get(functions::get))
-            .route("/2015-03-31/functions/{name}/configuration", get(functions::configuration))
+            .merge(account::routes())
+            .merge(aliases::routes())
+            .merge(concurrency::routes())
+            .merge(event_invoke::routes())
+            .merge(event_source_mappings::routes())
+            .merge(function_url::routes())
+            .merge(functions::routes())
+            .merge(layers::routes())
+            .merge(policy::routes())
+            .merge(provisioned::routes())
+            .merge(runtime::routes())
+            .merge(queue::routes())
+            .merge(tags::routes())
+            .merge(versions::routes())
+            .layer(axum::middleware::from_fn(to_its_end::to_its_end))
             .route("/2015-03-31/functions/{name}/invocations", post(invoke::invoke))
+            .route("/2014-11-13/functions/{name}/invoke-async", post(invoke::invoke_async))
+            .route("/2014-11-13/functions/{name}/invoke-async/", post(invoke::invoke_async))
             .route("/2021-11-15/functions/{name}/response-streaming-invocations", post(streaming::invoke))
             .route("/health", get(health))
             .fallback(unknown)
             .method_not_allowed_fallback(unknown)
+            .with_state(self)
+            .merge(others)
+            // Of the others' paths too.
+            .method_not_allowed_fallback(unknown)
             // The outermost layer: nothing is looked at before it has passed.
             .layer(axum::middleware::from_fn_with_state(guard::Guard::new(port), guard::guard))
-            .with_state(self)
     }
 
     /// The region that the caller signed for, as on AWS, where each region has its own endpoint.
@@ -77,7 +139,7 @@ async fn health(State(api): State<LambdaApi>) -> axum::Json<serde_json::Value> {
 }
 
 async fn unknown(request: axum::extract::Request) -> Result<Infallible, ApiError> {
-    Err(ApiError::NotImplemented(format!("{} {}", request.method(), request.uri().path())))
+    Err(ApiError::NotImplemented(operations::name(request.method().as_str(), request.uri().path())))
 }
 
 #[cfg(test)]

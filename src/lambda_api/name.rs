@@ -26,11 +26,11 @@ impl Named {
         }
     }
 
-    /// Only `$LATEST` exists; versions and aliases are not here yet.
-    pub fn require_latest(&self) -> Result<(), ApiError> {
-        match self.qualifier.as_deref() {
-            None | Some("$LATEST") => Ok(()),
-            Some(_) => Err(ApiError::FunctionNotFound { arn: self.invoked_arn() }),
+    /// As the invoker wants it: `NAME` or `NAME:QUALIFIER`.
+    pub fn target(&self) -> String {
+        match &self.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", self.name),
+            None => self.name.clone(),
         }
     }
 }

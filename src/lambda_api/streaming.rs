@@ -41,22 +41,24 @@ pub async fn invoke(
             None => return Ok(dry_run()),
         };
     let request_id = invocation.request_id.clone();
-    let streamed = api.invoker.invoke_streaming(&named.name, invocation).await;
-    let body = match streamed.map_err(|error| ApiError::of(error, named.arn.clone()))? {
+    let streamed = api.invoker.invoke_streaming(&named.target(), invocation).await;
+    let (version, body) = match streamed.map_err(|error| ApiError::of(error, named.arn.clone()))? {
         Streamed::Whole(completed) => {
             log(&named.name, &request_id, began, completed.outcome.failure().is_some());
-            Body::from(whole(&completed, tail))
+            (completed.executed_version.clone(), Body::from(whole(&completed, tail)))
         }
         Streamed::Stream(mut stream) => {
             let head = stream.metadata.take().map(|metadata| [&metadata[..], &DELIMITER].concat());
             let (function, request_id) = (named.name, request_id.clone());
-            Body::new(Events { head, stream, tail, function, request_id, began, ended: false })
+            let version = stream.executed_version.clone();
+            (version, Body::new(Events { head, stream, tail, function, request_id, began, ended: false }))
         }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.amazon.eventstream"));
-    headers.insert("x-amz-executed-version", HeaderValue::from_static("$LATEST"));
+    let version = HeaderValue::from_str(&version).expect("a version is a valid header");
+    headers.insert("x-amz-executed-version", version);
     let trace = format!("root={};sampled=0", trace.root);
     headers.insert("x-amzn-trace-id", HeaderValue::from_str(&trace).expect("a trace is a valid header"));
     Ok(with_request_id(response, &request_id))

@@ -87,6 +87,7 @@ fn help_says_what_there_is() {
       event   Print a sample event of any source
       export  Write a SAM template of what is served
       logs    Show what functions have logged
+      queue   Show, retry or discard asynchronous invocations that wait or have failed
       check   Check the template and every function: its configuration, and whether it can be loaded
       doctor  Show the Pythons found on this machine and what is wrong with them
       help    Print this message or the help of the given subcommand(s)
@@ -136,6 +137,9 @@ fn help_says_what_there_is() {
           --python <PYTHON>
               Python to use: a version such as 3.12, an executable, or a virtual environment [default:
               that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --buckets <FOLDER>
+              Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
+              [env: HANDLERD_BUCKETS]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -156,6 +160,9 @@ fn help_says_what_there_is() {
           --preload <MODULE,...>
               Modules such as boto3 that every execution environment finds imported already, so that it
               starts sooner [default: none] [env: HANDLERD_PRELOAD]
+          --install-packages[=<BOOL>]
+              Install what a function's requirements.txt asks for, with uv or pip [default: true] [env:
+              HANDLERD_INSTALL_PACKAGES]
           --keep-last-good[=<BOOL>]
               Go on with the last version that worked when new code cannot be loaded [default: false]
               [env: HANDLERD_KEEP_LAST_GOOD]
@@ -235,6 +242,9 @@ fn help_says_what_there_is() {
           --python <PYTHON>
               Python to use: a version such as 3.12, an executable, or a virtual environment [default:
               that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --buckets <FOLDER>
+              Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
+              [env: HANDLERD_BUCKETS]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -334,6 +344,9 @@ fn help_says_what_there_is() {
           --python <PYTHON>
               Python to use: a version such as 3.12, an executable, or a virtual environment [default:
               that of the nearest virtual environment, else python3] [env: HANDLERD_PYTHON]
+          --buckets <FOLDER>
+              Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
+              [env: HANDLERD_BUCKETS]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -388,7 +401,7 @@ fn what_is_no_command_is_said_to_be_none() {
     let desk = Desk::new();
     insta::assert_snapshot!(refusal(desk.run(&["lst"]), 1), @"
     error: there is no command `lst`, and no folder of that name to serve
-    hint: the commands are serve, new, invoke, list, routes, event, export, logs, check, doctor; `handlerd --help` says what they do
+    hint: the commands are serve, new, invoke, list, routes, event, export, logs, queue, check, doctor; `handlerd --help` says what they do
     ");
     insta::assert_snapshot!(refusal(desk.run(&["some/folder"]), 1), @"
     error: there is no folder some/folder
@@ -627,7 +640,7 @@ fn check_finds_every_mistake_and_its_line() {
     let desk = Desk::new()
         .handler("good", "pass")
         .handler("ignored", "pass")
-        .file("handlers/ignored/function.yaml", "# other things\nTracing: Active\n")
+        .file("handlers/ignored/function.yaml", "# other things\nVpcConfig: {SubnetIds: [a]}\n")
         .handler("mistyped", "pass")
         .file("handlers/mistyped/function.yaml", "Description: x\nTimeuot: 3\n")
         .handler("wrong", "pass")
@@ -647,7 +660,7 @@ fn check_finds_every_mistake_and_its_line() {
     let ended = desk.run(&["check"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for expected in [
-        "warning: handlers/ignored/function.yaml:2: `Tracing` is ignored: handlerd does not support it yet\n",
+        "warning: handlers/ignored/function.yaml:2: `VpcConfig` is ignored: functions use the network of this machine\n",
         "warning: handlers/mistyped/function.yaml:2: `Timeuot` is no property of AWS::Serverless::Function; it is \
          ignored\nhint: did you mean `Timeout`?\n",
         "error: handlers/wrong/function.yaml:1: `MemorySize` must be a whole number of megabytes from 128 to 10240, \
@@ -850,6 +863,32 @@ async fn json_logs_are_one_object_a_line() {
     );
 }
 
+#[test]
+fn doctor_and_check_say_what_functions_need_from_elsewhere() {
+    let desk = Desk::new()
+        .handler("work", "return 1")
+        .file("handlers/work/requirements.txt", "no-such-package-of-handlerd==1\n")
+        .file("handlers/work/function.yaml", "Events:\n  Jobs: {Type: SQS, Properties: {Queue: jobs}}\n");
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = desk.command();
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        commands::run(command.envs(variables.iter().copied()).args(arguments), "")
+    };
+    let missing =
+        "SQS cannot be asked, for trigger workJobs: it is not said where it is, and nobody's keys are set";
+    let doctor = stdout_of(run(&[], &["doctor"]));
+    assert!(doctor.contains("requirements.txt: will be installed at the start"), "{doctor}");
+    assert!(doctor.contains(missing) && doctor.contains("set AWS_ENDPOINT_URL_SQS"), "{doctor}");
+    let check = run(&[], &["check", "--no-load"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.stderr.contains(&format!("warning: {missing}")), "{check:?}");
+    let told = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")];
+    assert!(!stdout_of(run(&told, &["doctor"])).contains("SQS"));
+    assert!(!run(&told, &["check", "--no-load"]).stderr.contains("SQS"));
+}
+
 /// The tables in both READMEs, and what the program says of itself.
 #[test]
 fn the_readme_knows_every_setting() {
@@ -860,7 +899,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 26, "{settings:?}");
+    assert_eq!(settings.len(), 28, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text

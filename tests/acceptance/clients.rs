@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{TestServer, TestServerBuilder};
 use crate::held_function::{self, Held};
+use crate::moto::moto;
 use crate::python_tools::{PythonTools, python_tools};
 
 const GREET: &str = r#"
@@ -54,7 +55,7 @@ async fn server() -> TestServer {
 }
 
 /// As on a machine where nobody has ever configured AWS; any credentials do.
-fn configured(mut command: Command) -> Command {
+pub fn configured(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") {
             command.env_remove(name);
@@ -133,7 +134,7 @@ async fn boto3_tries_again_when_throttled() {
     }
 }
 
-fn aws(tools: &PythonTools, server: &TestServer, arguments: &[&str]) -> Output {
+pub fn aws(tools: &PythonTools, server: &TestServer, arguments: &[&str]) -> Output {
     configured(tools.program("aws"))
         .args(["--endpoint-url", &server.api, "--region", "eu-west-1", "--output", "json", "lambda"])
         .args(arguments)
@@ -141,7 +142,7 @@ fn aws(tools: &PythonTools, server: &TestServer, arguments: &[&str]) -> Output {
         .expect("the aws command runs")
 }
 
-fn succeeded(output: &Output) -> Value {
+pub fn succeeded(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("the aws command prints JSON")
 }
@@ -191,12 +192,9 @@ async fn the_aws_command_works() {
             "(InvalidRequestContentException) when calling the Invoke operation: Could not parse request body into json",
         ),
         (
-            &["invoke", "--function-name", "greet", "--invocation-type", "Event", path],
-            "(NotImplementedException) when calling the Invoke operation",
-        ),
-        (
             &["create-alias", "--function-name", "greet", "--name", "a", "--function-version", "1"],
-            "NotImplementedException",
+            "(ResourceNotFoundException) when calling the CreateAlias operation: Function not found: \
+             arn:aws:lambda:eu-west-1:123456789012:function:greet:1",
         ),
     ] {
         let output = aws(tools, &server, arguments);
@@ -214,4 +212,21 @@ async fn the_aws_command_works() {
     assert_eq!(names, ["greet", "more0", "more1", "more2", "more3", "more4", "more5", "more6"]);
     let described = succeeded(&aws(tools, &server, &["get-function", "--function-name", "greet"]));
     assert_eq!(described["Configuration"]["Description"], "Says hello");
+}
+
+/// Every part of the Lambda API in one story; what it prints is to be read.
+#[tokio::test]
+async fn the_life_of_a_function() {
+    let name = "the_life_of_a_function";
+    let (Some(tools), Some(moto)) = (python_tools(name), moto(name)) else { return };
+    let server = TestServerBuilder::new().variable("AWS_ENDPOINT_URL", &moto.url).start().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/clients/walk.py");
+    let mut command = configured(tools.program("python"));
+    command.args(["-B", script, &server.api, &moto.url]).arg(server.handlers());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("python runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}\n--- terminal ---\n{}", server.terminal());
+    println!("{said}");
+    assert!(said.trim_end().lines().last().unwrap().starts_with("delete_function"), "{said}");
 }

@@ -149,6 +149,8 @@ def lambda_handler(event, context):
         ("AWS_SESSION_TOKEN", "handlerd"),
         // Not there: what the SDK in a handler is to talk to on this machine.
         ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL_LAMBDA", &*server.api),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", &*server.api),
     ] {
         assert_eq!(variables(name), Some(expected), "{name}");
     }

@@ -98,6 +98,99 @@ fn a_folder_with_routes_and_secrets_reads_back() {
     assert!(text.contains("FunctionName: order-items"), "{text}");
 }
 
+const EVERYTHING: &str = r#"Timeout: 7
+Runtime: python3.13
+Role: arn:aws:iam::123456789012:role/worker
+Tags: {team: shop}
+ReservedConcurrentExecutions: 5
+RecursiveLoop: Allow
+Tracing: Active
+EphemeralStorage: {Size: 1024}
+DeadLetterQueue: {Type: SQS, TargetArn: 'arn:aws:sqs:us-east-1:123456789012:dead'}
+EventInvokeConfig:
+  MaximumEventAgeInSeconds: 60
+  MaximumRetryAttempts: 1
+  DestinationConfig:
+    OnSuccess: {Destination: 'sqlite:results.db#results'}
+    OnFailure: {Type: SNS, Destination: 'arn:aws:sns:us-east-1:123456789012:failed'}
+Events:
+  Hourly: {Type: Schedule, Properties: {Schedule: rate(1 hour), Input: '{"a": 1}', State: DISABLED}}
+  Called: {Type: Schedule, Properties: {Schedule: cron(0 10 ? * MON-FRI *), Name: every-morning}}
+  Late:
+    Type: ScheduleV2
+    Properties:
+      ScheduleExpression: at(2030-12-31T23:59:59)
+      ScheduleExpressionTimezone: Europe/Berlin
+      StartDate: 2030-01-01T00:00:00Z
+      FlexibleTimeWindow: {Mode: FLEXIBLE, MaximumWindowInMinutes: 5}
+      State: DISABLED
+  Ordered:
+    Type: EventBridgeRule
+    Properties:
+      Pattern: {source: [shop], detail: {count: [{numeric: ['>', 5]}]}}
+      InputTransformer: {InputPathsMap: {id: $.detail.id}, InputTemplate: '{"id": <id>}'}
+  Work:
+    Type: SQS
+    Properties:
+      Queue: jobs
+      Enabled: false
+      BatchSize: 50
+      MaximumBatchingWindowInSeconds: 5
+      FunctionResponseTypes: [ReportBatchItemFailures]
+      FilterCriteria: {Filters: [{Pattern: '{"body": {"kind": ["a"]}}'}]}
+      ScalingConfig: {MaximumConcurrency: 2}
+  Clicks:
+    Type: Kinesis
+    Properties:
+      Stream: clicks
+      Enabled: false
+      StartingPosition: LATEST
+      ParallelizationFactor: 2
+      MaximumRecordAgeInSeconds: 3600
+      MaximumRetryAttempts: 3
+      BisectBatchOnFunctionError: true
+      TumblingWindowInSeconds: 60
+  Changed:
+    Type: DynamoDB
+    Properties: {Stream: Orders, StartingPosition: TRIM_HORIZON, Enabled: false}
+  Added:
+    Type: S3
+    Properties: {Bucket: pictures, Events: ['s3:ObjectCreated:*'], Filter: {S3Key: {Rules: [{Name: suffix, Value: .png}]}}}
+  News: {Type: SNS, Properties: {Topic: news, FilterPolicy: {kind: [a]}, FilterPolicyScope: MessageBody}}
+"#;
+
+#[test]
+fn triggers_and_what_stands_beside_a_function_read_back() {
+    let project = TestServerBuilder::new()
+        .handler("worker-one", "def lambda_handler(event, context):\n    return 'ok'\n")
+        .file("worker-one/function.yaml", EVERYTHING);
+    let folder = project.folder();
+    let text = reads_back(folder, &["handlers"], &[]);
+    let listed = functions(folder, &["handlers"]);
+    let triggers = listed[0]["triggers"].as_array().unwrap();
+    assert_eq!(triggers.len(), 9, "{triggers:#?}");
+    for line in [
+        "ReservedConcurrentExecutions: 5",
+        "RecursiveLoop: Allow",
+        "MaximumRetryAttempts: 1",
+        "MaximumEventAgeInSeconds: 60",
+        "TargetArn: \"arn:aws:sqs:us-east-1:123456789012:dead\"",
+        "Destination: \"arn:aws:sns:us-east-1:123456789012:failed\"",
+        "Role: \"arn:aws:iam::123456789012:role/worker\"",
+        "Name: every-morning",
+        "BucketName: pictures",
+        "MaximumWindowInMinutes: 5",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    // Not on AWS.
+    assert!(!text.contains("sqlite:"), "{text}");
+    let again = run(folder, &["export", "--template", "exported.yaml"]);
+    let told = commands::run(program().current_dir(folder).args(["export", "handlers"]), "").stderr;
+    assert!(told.contains("AWS has no destination such as sqlite:results.db#results"), "{told}");
+    assert_eq!(again, text);
+}
+
 #[test]
 fn export_overwrites_nothing_and_refuses_what_cannot_be_read() {
     let project = TestServerBuilder::app("report").project_file("mine.yaml", "precious");

@@ -86,3 +86,60 @@ async fn layers_are_on_the_path_and_a_saved_one_counts() {
     server.write("lower/python/word.py", "TEXT = 'two'\n");
     assert_eq!(server.get("/hello").await.text(), "upper two");
 }
+
+const TOOLS: &str = "arn:aws:lambda:us-east-1:123456789012:layer:tools:2";
+
+#[tokio::test]
+async fn a_published_layer_is_found_as_soon_as_it_is_there() {
+    let server = TestServerBuilder::new()
+        .handler("hello", "def lambda_handler(event, context):\n    import tool\n    return tool.TEXT\n")
+        .file("hello/function.yaml", &format!("Layers: ['{TOOLS}']\n"))
+        .start()
+        .await;
+    server.wait_for_terminal("version 2 of the layer `tools` has not been published here");
+    assert_eq!(server.get("/hello").await.status, 500);
+    // As it is published: complete, at one stroke.
+    let layers = server.state_dir().join("layers");
+    let half = layers.join("half");
+    std::fs::create_dir_all(half.join("python")).unwrap();
+    std::fs::write(half.join("python/tool.py"), "TEXT = 'published'\n").unwrap();
+    std::fs::create_dir_all(layers.join("tools")).unwrap();
+    std::fs::rename(half, layers.join("tools/2")).unwrap();
+    let answer = server.until("/hello", |answer| answer.status == 200).await;
+    assert_eq!(answer.text(), "published");
+}
+
+#[tokio::test]
+async fn triggers_are_shown() {
+    let server = TestServerBuilder::new()
+        .handler("hello", SAY_ROUTE)
+        .file(
+            "hello/function.yaml",
+            "Events:\n  Work: {Type: SQS, Properties: {Queue: jobs, Enabled: false}}\n",
+        )
+        .start()
+        .await;
+    server.wait_for_terminal("helloWork  queue (off)  arn:aws:sqs:us-east-1:123456789012:jobs  hello");
+    server.write(
+        "hello/function.yaml",
+        "Events:\n  Work: {Type: SQS, Properties: {Queue: others, Enabled: false}}\n",
+    );
+    server.wait_for_terminal("new or changed triggers:");
+    server.wait_for_terminal("arn:aws:sqs:us-east-1:123456789012:others");
+}
+
+#[tokio::test]
+async fn two_triggers_of_one_name_are_not_both_deployed() {
+    let event =
+        |name: &str| format!("Events:\n  {name}: {{Type: SQS, Properties: {{Queue: q, Enabled: false}}}}\n");
+    let server = TestServerBuilder::new()
+        .handler("ab", SAY_ROUTE)
+        .file("ab/function.yaml", &event("C"))
+        .handler("a", SAY_ROUTE)
+        .file("a/function.yaml", &event("bC"))
+        .start()
+        .await;
+    server.wait_for_terminal("`abC` is left out: there is a trigger of this name already");
+    server.write("a/function.yaml", &event("Other"));
+    server.wait_for_terminal("abC     queue (off)");
+}

@@ -108,7 +108,7 @@ fn check_of_a_good_template_reports_it_and_ends_with_zero() {
     let at = ended.stderr.find("https://").expect("an output is a URL") + "https://".len();
     let report = format!("{}0123456789{}", &ended.stderr[..at], &ended.stderr[at + 10..]);
     insta::assert_snapshot!(report, @r"
-    the template has 5 resources (4 supported, 1 ignored), by line:
+    the template has 4 resources (3 supported, 1 ignored), by line:
        36  OrdersApi (AWS::Serverless::Api): supported: OpenApiVersion, StageName,
                Variables, BinaryMediaTypes, Cors, Auth, GatewayResponses
        66  OrdersFunction (AWS::Serverless::Function): supported: Runtime, Timeout,

@@ -246,10 +246,7 @@ impl Read {
         stack: &Stack,
     ) -> Result<LambdaAuthorizer, String> {
         let function = reference::function(stack, &self.uri)?;
-        if let Some((name, qualifier)) = function.split_once(':') {
-            let text = format!(
-                "`{name}` is asked as it is now: versions and aliases (`{qualifier}`) are not kept apart yet"
-            );
+        if let Some(text) = reference::qualified(&function) {
             sheet.different(words.uri, &text);
         }
         let validation = self.validation.clone();

@@ -286,10 +286,7 @@ impl Described {
             _ => {}
         }
         let function = reference::function(stack, &self.uri)?;
-        if let Some((name, qualifier)) = function.split_once(':') {
-            let text = format!(
-                "`{name}` is called as it is now: versions and aliases (`{qualifier}`) are not kept apart yet"
-            );
+        if let Some(text) = reference::qualified(&function) {
             sheet.different(words.uri, &text);
         }
         Ok(function)

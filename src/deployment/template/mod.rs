@@ -8,7 +8,8 @@
 //! - `write`: the way back: a template of what is deployed.
 //! - `integration`, `authorizer`, `throttle`, `reference`: what those have in common.
 //! - `sheet`: a resource's properties, each accounted for once (`cloudformation`, `openapi`; `sam` knows
-//!   all of its properties beforehand: `sam::table`, `sam::section`).
+//!   all of its properties beforehand: `sam::table`, `section`).
+//! - `triggers`: what makes invocations and is no route: schedules, queues, streams, buckets, topics, rules.
 //! - `report`: supported, ignored or different, by line.
 
 mod authorizer;
@@ -21,8 +22,10 @@ mod openapi;
 mod reference;
 mod report;
 pub(super) mod sam;
+mod section;
 mod sheet;
 mod throttle;
+mod triggers;
 mod write;
 
 use std::collections::BTreeMap;
@@ -32,18 +35,21 @@ use super::Problem;
 use super::yaml::Node;
 use crate::api::{Api, Source};
 use crate::config::{Account, Template};
-use crate::function::{Configuration, FunctionName};
+use crate::function::{Attached, Configuration, FunctionName};
 
 #[cfg(any(test, fuzzing))]
 pub use engine::fuzzing;
 pub use engine::parameters;
 pub use report::{Finding, Status};
-pub use write::{Frame, write};
+pub use triggers::Place as Origin;
+pub use write::{Frame, logical_id, write, yaml_text};
 
 /// What a template is read with.
 pub struct Options<'a> {
     pub template: &'a Template,
     pub account: &'a Account,
+    /// Published layers lie below it.
+    pub state_dir: &'a Path,
 }
 
 /// What a template declares.
@@ -56,6 +62,8 @@ pub struct Reading {
     pub problems: Vec<Problem>,
     /// Files that it was read from: when one changes, it is read again.
     pub files: Vec<PathBuf>,
+    /// Published layers that are not there yet: when one comes, it is read again.
+    pub awaited: Vec<PathBuf>,
 }
 
 /// A function as a template declares it.
@@ -65,6 +73,7 @@ pub struct Declared {
     pub logical_id: String,
     pub code: CodeLocation,
     pub configuration: Configuration,
+    pub attached: Attached,
     /// Folders (or zip files), the first one lowest.
     pub layers: Vec<PathBuf>,
     /// Why it cannot run.
@@ -81,7 +90,9 @@ pub enum CodeLocation {
 
 /// Reads the template. `Err`: it cannot be read at all, and whatever was deployed stays.
 pub fn read(options: &Options<'_>) -> Result<Reading, Failure> {
-    Ok(declared(&engine::load(options)?))
+    let mut stack = engine::load(options)?;
+    options.state_dir.clone_into(&mut stack.state_dir);
+    Ok(declared(&stack))
 }
 
 /// The same of a text that stands nowhere.
@@ -132,6 +143,8 @@ pub struct Stack {
     pub path: PathBuf,
     pub account: String,
     pub region: String,
+    /// Published layers lie below it.
+    pub state_dir: PathBuf,
     pub resources: Vec<Resource>,
     pub files: Vec<PathBuf>,
     pub problems: Vec<Problem>,
@@ -289,7 +302,8 @@ Outputs:
         let (parameters, config_env) = (Vec::new(), "default".to_owned());
         let template = Template { path, parameters, env_vars: None, config_env };
         let account = Account { id: "123456789012".into(), region: "eu-west-1".into() };
-        let reading = read(&Options { template: &template, account: &account }).unwrap();
+        let reading =
+            read(&Options { template: &template, account: &account, state_dir: folder.path() }).unwrap();
         let lines = reading.findings.iter().map(|finding| {
             format!(
                 "{} {:?} {} ({}): {}",

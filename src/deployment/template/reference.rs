@@ -16,6 +16,14 @@ pub fn function(stack: &Stack, text: &str) -> Result<String, String> {
     follow(stack, text, DEPTH)
 }
 
+/// What the report says of a function that is named with an alias or a version.
+pub fn qualified(function: &str) -> Option<String> {
+    let (name, qualifier) = function.split_once(':')?;
+    Some(format!(
+        "`{qualifier}` of `{name}` leads to the current code until one of its name is made through the Lambda API"
+    ))
+}
+
 fn follow(stack: &Stack, text: &str, depth: usize) -> Result<String, String> {
     let text = invoked(text.trim());
     if text.is_empty() {

@@ -227,13 +227,7 @@ async fn lambda(
     headers.insert("x-amzn-requestid", id);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     if integration.asynchronous || asks_for_event(&setting.context) {
-        let (gateway, function) = (gateway.clone(), function.to_owned());
-        tokio::spawn(async move {
-            if let Err(error) = gateway.invoke(&function, event.into_bytes(), &trace_id, request_id).await {
-                let note = error.note().unwrap_or_default();
-                tracing::warn!("{function} was to be invoked without an answer, but was not: {note}");
-            }
-        });
+        gateway.accept(function, event.into_bytes(), &trace_id, request_id).await?;
         return Ok(Answer { selector: None, body: String::new(), headers });
     }
     let completed = gateway.invoke(function, event.into_bytes(), &trace_id, request_id).await?;

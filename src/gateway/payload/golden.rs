@@ -13,7 +13,7 @@ use super::super::Site;
 use super::super::address::{Asked, Directory, Located};
 use super::super::request::{AcceptedKey, Caller, IamUser, Identity, Matched, Request};
 use super::result::Malformed;
-use crate::api::{Api, Domain, Integration, Kind, PayloadVersion, Route, Stage};
+use crate::api::{Api, Domain, Integration, Kind, PayloadVersion, Route, Stage, TargetGroup};
 use crate::config::Access;
 use crate::http::{Encryption, Peer, Spelling};
 use crate::invocation::TraceId;
@@ -76,9 +76,14 @@ fn api(kind: Kind, stage: &str, key: &str) -> Api {
     let mut api = Api::new(id, "Shop", kind);
     api.stages.push(Stage::named(stage));
     let (method, path) = key.split_once(' ').unwrap_or(("ANY", key));
-    api.routes.push(Route::new(method, path, Integration::function("f", PayloadVersion::V2)));
-    api.target_group_arn =
-        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/6d0ecf831eec9f09".to_owned();
+    let mut route = Route::new(method, path, Integration::function("f", PayloadVersion::V2));
+    route.target_group = (kind == Kind::LoadBalancer).then(|| TargetGroup {
+        name: "orders".to_owned(),
+        arn: "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/6d0ecf831eec9f09"
+            .to_owned(),
+        multi_value_headers: false,
+    });
+    api.routes.push(route);
     api
 }
 
@@ -118,8 +123,11 @@ fn curl(line: &str, host: &str, more: &str, body: &str, ids: Ids) -> Request {
         "{line} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n{more}\r\n{body}"
     );
     let mut request = request(&raw);
-    request.trace =
-        TraceId { root: "1-6924e640-1f2e3d4c5b6a79880a1b2c3d".to_owned(), parent: "0".repeat(16) };
+    request.trace = TraceId {
+        root: "1-6924e640-1f2e3d4c5b6a79880a1b2c3d".to_owned(),
+        parent: "0".repeat(16),
+        lineage: None,
+    };
     request.id = ids.id.to_owned();
     request.uuid = ids.uuid.to_owned();
     request.head.extensions.insert(Encryption {
@@ -275,7 +283,7 @@ fn load_balancer_multi_value() {
     let ids = Ids { id: "", uuid: "" };
     let request = curl("POST /items?tag=red&tag=blue%20sky", BALANCER_HOST, &more, TEA, ids);
     let mut api = api(Kind::LoadBalancer, "$default", "ANY *");
-    api.multi_value_headers = true;
+    api.routes[0].target_group.as_mut().unwrap().multi_value_headers = true;
     expect("load-balancer-multi-value", &at_port_80(api, &request));
 }
 

@@ -74,10 +74,8 @@ pub fn event(request: &Request, matched: &Matched, site: &Site) -> Vec<u8> {
 
 /// The target group behind a rule: its ARN, and whether headers come as lists.
 pub fn target_group(matched: &Matched) -> (&str, bool) {
-    match &matched.route().target_group {
-        Some(group) => (&group.arn, group.multi_value_headers),
-        None => (&matched.api.target_group_arn, matched.api.multi_value_headers),
-    }
+    let group = matched.route().target_group.as_ref();
+    group.map_or(("", false), |group| (&group.arn, group.multi_value_headers))
 }
 
 pub fn response(payload: &[u8], multi_value_headers: bool) -> Result<Response<Body>, Malformed> {

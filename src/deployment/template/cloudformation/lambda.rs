@@ -2,28 +2,77 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::sam::published;
 use super::super::sheet::Sheet;
-use super::super::{Builder, CodeLocation, Declared, Resource, Stack, Status, reference};
+use super::super::{Builder, CodeLocation, Declared, Resource, Stack, Status, reference, triggers};
+use crate::deployment::layers;
 use crate::deployment::properties::{self, Reader};
 use crate::deployment::yaml::Node;
 use crate::deployment::{Problem, Severity};
-use crate::function::{Configuration, FunctionName};
+use crate::function::{Attached, Configuration, FunctionName};
 
-/// Layers of one function.
-const LAYER_LIMIT: usize = 5;
+/// What a permission says.
+const PERMISSION: [&str; 9] = [
+    "Action",
+    "EventSourceToken",
+    "FunctionName",
+    "FunctionUrlAuthType",
+    "InvokedViaFunctionUrl",
+    "Principal",
+    "PrincipalOrgID",
+    "SourceAccount",
+    "SourceArn",
+];
+
+/// Kept, and followed by nobody.
+const ONLY_TOLD: [(&str, &str); 4] = [
+    ("EphemeralStorage", "only told: the size of temporary folders is not limited"),
+    ("Role", "only told: functions run as you"),
+    ("SnapStart", "only told: environments start as they always do"),
+    ("TracingConfig", "only told: no traces are recorded"),
+];
 
 const ELSEWHERE: &str = "means nothing on one's own machine";
-const NO_VERSIONS: &str = "versions are not kept apart yet: it leads to the function as it is now";
+const PROVISIONED: &str =
+    "environments are started as they are needed; PutProvisionedConcurrencyConfig keeps some ready";
+const NO_VERSIONS: &str = "it leads to the current code until one of its name is made through the Lambda API";
 
 pub fn read(stack: &Stack, builder: &mut Builder) {
     for resource in &stack.resources {
         match resource.kind.as_str() {
             "AWS::Lambda::Function" => function(resource, stack, builder),
             "AWS::Lambda::LayerVersion" => layer(resource, stack, builder),
+            "AWS::Lambda::Permission" => permission(resource, builder),
             "AWS::Lambda::Alias" => alias(resource, stack, builder),
             "AWS::Lambda::Version" => version(resource, stack, builder),
             _ => {}
         }
+    }
+    // A function may be declared behind what is said of it.
+    for resource in stack.of_kind("AWS::Lambda::EventInvokeConfig") {
+        triggers::event_invoke(resource, stack, builder);
+    }
+    stack.of_kind("AWS::Lambda::Alias").for_each(|alias| declare(alias, stack, builder));
+    stack.of_kind("AWS::Lambda::Version").for_each(|version| declare(version, stack, builder));
+}
+
+/// Who may call a function: everybody here.
+fn permission(resource: &Resource, builder: &mut Builder) {
+    let mut sheet = Sheet::of(resource);
+    sheet.whole(Status::Supported, "noted; every API and every source may call every function here");
+    for name in PERMISSION {
+        sheet.take(name);
+    }
+    sheet.finish(builder);
+}
+
+/// An alias or a version leads to the code of now until one of its name is made through the Lambda API.
+fn declare(resource: &Resource, stack: &Stack, builder: &mut Builder) {
+    let Ok(qualified) = reference::function(stack, &resource.physical_id) else { return };
+    let Some((function, qualifier)) = qualified.split_once(':') else { return };
+    let functions = &mut builder.reading.functions;
+    if let Some(declared) = functions.iter_mut().find(|declared| declared.name.as_str() == function) {
+        declared.attached.declared_qualifiers.push(qualifier.to_owned());
     }
 }
 
@@ -31,10 +80,13 @@ fn function(resource: &Resource, stack: &Stack, builder: &mut Builder) {
     let mut sheet = Sheet::of(resource);
     let name = name(&mut sheet, resource);
     let image = sheet.choice("PackageType", &["Zip", "Image"]) == Some("Image");
-    let mut configuration = configuration(&mut sheet, &builder.path);
+    for (name, text) in ONLY_TOLD {
+        sheet.different(name, text);
+    }
+    let (mut configuration, attached) = configuration(&mut sheet, &builder.path);
     let known_as = name.as_ref().map(FunctionName::as_str).unwrap_or_default();
     stack.replace_variables(resource, known_as, &mut configuration);
-    let layers = layers(&mut sheet, stack);
+    let layers = layers(&mut sheet, stack, &mut configuration, builder);
     let code = match image {
         true => {
             sheet.take("Code");
@@ -44,28 +96,11 @@ fn function(resource: &Resource, stack: &Stack, builder: &mut Builder) {
     };
     sheet.ignore(&["ImageConfig"], "is only for container images");
     sheet.ignore(&["Architectures"], "functions run on this machine's processor");
-    sheet.ignore(
-        &["Role", "CodeSigningConfigArn", "KmsKeyArn"],
-        "functions use the credentials of their environment",
-    );
-    sheet.ignore(&["DeadLetterConfig"], "what becomes of asynchronous calls is not configured yet");
-    sheet.ignore(&["TracingConfig"], "traces go nowhere here");
-    sheet.ignore(
-        &["EphemeralStorage", "FileSystemConfigs", "VpcConfig"],
-        "functions see this machine's files and network",
-    );
-    sheet.ignore(
-        &[
-            "ReservedConcurrentExecutions",
-            "FunctionScalingConfig",
-            "CapacityProviderConfig",
-            "TenancyConfig",
-            "SnapStart",
-        ],
-        "environments are started as they are needed",
-    );
-    sheet.ignore(&["DurableConfig", "RecursiveLoop"], "is not supported yet");
-    sheet.ignore(&["PublishToLatestPublished", "RuntimeManagementConfig", "Tags"], ELSEWHERE);
+    sheet.ignore(&["CodeSigningConfigArn", "KmsKeyArn"], "means nothing on one machine");
+    sheet.ignore(&["FileSystemConfigs", "VpcConfig"], "functions see this machine's files and network");
+    sheet.ignore(&["FunctionScalingConfig", "CapacityProviderConfig", "TenancyConfig"], PROVISIONED);
+    sheet.ignore(&["DurableConfig"], "durable functions are not run");
+    sheet.ignore(&["PublishToLatestPublished", "RuntimeManagementConfig"], ELSEWHERE);
     let mut reasons: Vec<String> = sheet.errors().into_iter().map(str::to_owned).collect();
     let code = code.unwrap_or_else(|reason| {
         sheet.error(sheet.line_of("Code"), format!("cannot run: {reason}"));
@@ -88,6 +123,7 @@ fn function(resource: &Resource, stack: &Stack, builder: &mut Builder) {
                 logical_id: resource.logical_id.clone(),
                 code,
                 configuration,
+                attached,
                 layers,
                 broken,
             });
@@ -119,14 +155,15 @@ fn name(sheet: &mut Sheet<'_>, resource: &Resource) -> Option<FunctionName> {
     }
 }
 
-fn configuration(sheet: &mut Sheet<'_>, path: &Path) -> Configuration {
-    let mut configuration = Configuration::default();
-    for name in properties::NAMES {
+fn configuration(sheet: &mut Sheet<'_>, path: &Path) -> (Configuration, Attached) {
+    let (mut configuration, mut attached) = (Configuration::default(), Attached::default());
+    for name in properties::cloudformation_names() {
         let Some(value) = sheet.take(name) else { continue };
         let mut problems = Vec::new();
         let mut reader = Reader::new(path, &mut problems, configuration);
-        reader.property(name, value);
-        configuration = reader.configuration;
+        reader.attached = attached;
+        reader.cloudformation(name, value);
+        (configuration, attached) = (reader.configuration, reader.attached);
         for Problem { severity, line, text, .. } in problems {
             let line = line.unwrap_or(value.line);
             let status = if severity == Severity::Error { Status::Ignored } else { Status::Different };
@@ -137,7 +174,7 @@ fn configuration(sheet: &mut Sheet<'_>, path: &Path) -> Configuration {
     if !sheet.has("Handler") && !sheet.has("PackageType") {
         sheet.error(sheet.line_of(""), "`Handler` is missing");
     }
-    configuration
+    (configuration, attached)
 }
 
 /// Where the code is; or why it cannot run.
@@ -187,41 +224,54 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// In the template's order, which is that of laying them over each other.
-fn layers(sheet: &mut Sheet<'_>, stack: &Stack) -> Vec<PathBuf> {
+fn layers(
+    sheet: &mut Sheet<'_>,
+    stack: &Stack,
+    configuration: &mut Configuration,
+    builder: &mut Builder,
+) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for node in sheet.nodes("Layers") {
+    let most = layers::MOST;
+    let nodes = sheet.nodes("Layers");
+    for node in nodes {
         let Some(text) = node.text() else {
             sheet.expected("Layers", node, "a list of layers");
             continue;
         };
-        match content(text, stack) {
+        let found = match content(text, stack) {
+            Some(found) => found.map_err(|reason| (false, reason)),
+            None => {
+                published(stack, text, builder).inspect(|_| configuration.layer_arns.push(text.to_owned()))
+            }
+        };
+        match found {
             Ok(folder) => folders.push(folder),
-            Err(reason) => {
+            Err((true, reason)) => sheet.error(node.line, reason),
+            Err((false, reason)) => {
                 sheet.warning(node.line, format!("runs without the layer `{text}`: {reason}"));
                 sheet.different("Layers", &format!("without `{text}`: {reason}"));
             }
         }
     }
-    if folders.len() > LAYER_LIMIT {
+    if nodes.len() > most {
         sheet.error(
             sheet.line_of("Layers"),
-            format!("`Layers` has more than {LAYER_LIMIT} layers, Lambda's limit"),
+            format!("`Layers` has more than {} layers, Lambda's limit", most),
         );
     }
     folders
 }
 
-/// The folder of a layer of this template.
-fn content(text: &str, stack: &Stack) -> Result<PathBuf, String> {
+/// The folder of a layer, if it is one of this template.
+fn content(text: &str, stack: &Stack) -> Option<Result<PathBuf, String>> {
     let layer = ["AWS::Lambda::LayerVersion", "AWS::Serverless::LayerVersion"]
         .iter()
-        .find_map(|kind| reference::of_kind(stack, kind, text));
-    let layer = layer.ok_or("it is not in this template; what is in it can be installed for the function")?;
+        .find_map(|kind| reference::of_kind(stack, kind, text))?;
     let said = ["Content", "ContentUri"].iter().find_map(|name| layer.properties.get(name));
-    match said.and_then(Node::text) {
+    Some(match said.and_then(Node::text) {
         Some(text) => folder(text, stack),
         None => Err("its content is not a folder".to_owned()),
-    }
+    })
 }
 
 fn layer(resource: &Resource, stack: &Stack, builder: &mut Builder) {
@@ -254,7 +304,7 @@ fn alias(resource: &Resource, stack: &Stack, builder: &mut Builder) {
     sheet.text("Description");
     sheet.different("FunctionVersion", NO_VERSIONS);
     sheet.different("RoutingConfig", NO_VERSIONS);
-    sheet.ignore(&["ProvisionedConcurrencyConfig"], "environments are started as they are needed");
+    sheet.ignore(&["ProvisionedConcurrencyConfig"], PROVISIONED);
     sheet.finish(builder);
 }
 
@@ -264,10 +314,7 @@ fn version(resource: &Resource, stack: &Stack, builder: &mut Builder) {
     target(&mut sheet, "FunctionName", stack);
     sheet.text("Description");
     sheet.ignore(&["CodeSha256", "RuntimePolicy"], "is not checked");
-    sheet.ignore(
-        &["ProvisionedConcurrencyConfig", "FunctionScalingConfig"],
-        "environments are started as they are needed",
-    );
+    sheet.ignore(&["ProvisionedConcurrencyConfig", "FunctionScalingConfig"], PROVISIONED);
     sheet.finish(builder);
 }
 

@@ -132,11 +132,6 @@ fn api(
     for listener in listeners {
         used.extend(listener.groups());
     }
-    let groups = api.routes.iter().filter_map(|route| route.target_group.clone());
-    if let Some(group) = groups.into_iter().next() {
-        api.target_group_arn = group.arn;
-        api.multi_value_headers = group.multi_value_headers;
-    }
     Some(api)
 }
 
@@ -154,8 +149,6 @@ impl Listener<'_> {
 }
 
 fn add(api: &mut Api, routes: Vec<Route>, target: &Target) {
-    api.target_group_arn = target.group.arn.clone();
-    api.multi_value_headers = target.group.multi_value_headers;
     for mut route in routes {
         route.target_group = Some(target.group.clone());
         api.routes.push(route);
@@ -267,10 +260,7 @@ fn group(resource: &Resource, stack: &Stack, builder: &mut Builder) -> Result<Ta
             sheet.whole(Status::Ignored, reason);
         }
         Ok(Target { function, .. }) => {
-            if let Some((name, qualifier)) = function.split_once(':') {
-                let text = format!(
-                    "`{name}` is called as it is now: versions and aliases (`{qualifier}`) are not kept apart yet"
-                );
+            if let Some(text) = reference::qualified(function) {
                 sheet.different("Targets", &text);
             }
         }
@@ -587,7 +577,8 @@ Query:
         let builder = read(FUNCTIONS);
         let [one, two] = builder.reading.apis.as_slice() else { panic!() };
         assert_eq!((one.name.as_str(), routes(one)), ("ToF", vec!["ANY * -> F V1".to_owned()]));
-        assert!(two.multi_value_headers && two.target_group_arn.ends_with("ToG/1"), "{two:?}");
+        let group = two.routes[0].target_group.as_ref().unwrap();
+        assert!(group.multi_value_headers && group.arn.ends_with("ToG/1"), "{two:?}");
     }
 
     #[test]

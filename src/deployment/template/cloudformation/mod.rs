@@ -13,11 +13,12 @@ mod v2;
 mod v2_routes;
 
 use super::super::{Severity, convention};
-use super::{Builder, Resource, Stack};
+use super::{Builder, Resource, Stack, triggers};
 use crate::api::{Api, DEFAULT_STAGE, Kind, Stage};
 
 pub fn read(stack: &Stack, builder: &mut Builder) {
     lambda::read(stack, builder);
+    triggers::resources(stack, builder);
     let of_others = builder.reading.apis.len();
     for resource in &stack.resources {
         match resource.kind.as_str() {

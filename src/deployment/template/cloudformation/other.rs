@@ -5,7 +5,7 @@ use crate::deployment::Severity;
 use crate::deployment::nearest::nearest;
 
 /// Kinds that other files of this folder read.
-const SERVED: [&str; 36] = [
+const SERVED: [&str; 44] = [
     "AWS::ApiGateway::ApiKey",
     "AWS::ApiGateway::Authorizer",
     "AWS::ApiGateway::BasePathMapping",
@@ -33,11 +33,19 @@ const SERVED: [&str; 36] = [
     "AWS::ElasticLoadBalancingV2::ListenerRule",
     "AWS::ElasticLoadBalancingV2::LoadBalancer",
     "AWS::ElasticLoadBalancingV2::TargetGroup",
+    "AWS::Events::Rule",
     "AWS::Lambda::Alias",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::Function",
     "AWS::Lambda::LayerVersion",
+    "AWS::Lambda::Permission",
     "AWS::Lambda::Url",
     "AWS::Lambda::Version",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::Topic",
+    "AWS::Scheduler::Schedule",
     // Of another reader, but good to know when a name is misspelt.
     "AWS::Serverless::Api",
     "AWS::Serverless::Function",
@@ -46,7 +54,7 @@ const SERVED: [&str; 36] = [
 ];
 
 /// Kinds of the services that are served which mean nothing here.
-const NAMED: [(&str, &str); 21] = [
+const NAMED: [(&str, &str); 18] = [
     ("AWS::ApiGateway::Account", "logs of APIs go nowhere here"),
     ("AWS::ApiGateway::BasePathMappingV2", "private domains are not served"),
     ("AWS::ApiGateway::ClientCertificate", "other servers are asked without a certificate"),
@@ -62,13 +70,7 @@ const NAMED: [(&str, &str); 21] = [
     ("AWS::ApiGatewayV2::VpcLink", "networks of AWS cannot be reached from here"),
     ("AWS::Lambda::CapacityProvider", "functions run on this machine"),
     ("AWS::Lambda::CodeSigningConfig", "code is not signed here"),
-    ("AWS::Lambda::EventInvokeConfig", "what becomes of asynchronous calls is not configured yet"),
-    (
-        "AWS::Lambda::EventSourceMapping",
-        "nothing is polled here; `handlerd invoke` calls the function with an event of your own",
-    ),
     ("AWS::Lambda::LayerVersionPermission", "not needed here: every function may use every layer"),
-    ("AWS::Lambda::Permission", "not needed here: every API may call every function"),
     ("AWS::Lambda::ResourcePolicy", "not needed here: every API may call every function"),
     ("AWS::CloudFormation::Stack", "nested stacks are not read; serve their templates on their own"),
 ];
@@ -86,11 +88,11 @@ const SERVICES: [(&str, &str); 29] = [
     ),
     ("AWS::SSM::", "parameters are not made here; point AWS_ENDPOINT_URL_SSM at a local one"),
     ("AWS::StepFunctions::", "state machines do not run here"),
-    ("AWS::Events::", "no rule calls a function here; `handlerd invoke` does, with an event of your own"),
     (
-        "AWS::Scheduler::",
-        "no schedule calls a function here; `handlerd invoke` does, with an event of your own",
+        "AWS::Events::",
+        "is not needed: events are put onto a bus by its name (PutEvents), and rules read them",
     ),
+    ("AWS::Scheduler::", "is not needed: schedules run by themselves, in groups by name"),
     (
         "AWS::IAM::",
         "nobody's permissions are checked here; functions use the credentials of their environment",
@@ -160,7 +162,7 @@ mod tests {
     fn what_is_not_served_is_named_once_with_what_to_do() {
         let stack = fixture::stack(
             "Table: {Type: 'AWS::DynamoDB::Table', Properties: {TableName: x}}
-Allowed: {Type: 'AWS::Lambda::Permission'}
+Allowed: {Type: 'AWS::Lambda::ResourcePolicy'}
 Mine: {Type: 'AWS::Lamda::Function'}
 Fn: {Type: 'AWS::Serverless::Function'}
 Robot: {Type: 'AWS::RoboMaker::Robot'}

@@ -524,7 +524,7 @@ fn an_http_api_in_full() {
     assert_eq!(problems.len(), 3, "{problems:#?}");
     assert!(problems[0].contains("`PayloadFormatVersion` is missing"), "{problems:?}");
     let lines = findings(&builder);
-    let versions = "Different IntegrationUri `F` is called as it is now: versions and aliases (`live`) are not kept apart yet";
+    let versions = "Different IntegrationUri `live` of `F` leads to the current code until one of its name is made through the Lambda API";
     assert!(lines.iter().any(|line| line.ends_with(versions)), "{lines:#?}");
 }
 

@@ -32,9 +32,7 @@ fn url(resource: &Resource, stack: &Stack, builder: &mut Builder) {
             let qualifier = qualifier.or_else(|| function.split_once(':').map(|(_, qualifier)| qualifier));
             let plain = function.split(':').next().unwrap_or_default();
             let function = qualifier.map_or(plain.to_owned(), |qualifier| format!("{plain}:{qualifier}"));
-            if qualifier.is_some() {
-                let text =
-                    format!("`{plain}` is called as it is now: versions and aliases are not kept apart yet");
+            if let Some(text) = reference::qualified(&function) {
                 sheet.different("Qualifier", &text);
                 sheet.different("TargetFunctionArn", &text);
             }

@@ -405,7 +405,7 @@ impl Scope<'_> {
             return Err(Unresolved::new(line, format!("`{name}` of AWS::NoValue is nothing"), ""));
         };
         let text = match (name, &resolved.value) {
-            ("Fn::ToJsonString", _) => json(&resolved).to_string(),
+            ("Fn::ToJsonString", _) => resolved.json().to_string(),
             (_, Value::Sequence(items)) => items.len().to_string(),
             _ => {
                 let text = format!("`Fn::Length` must be given a list, not {}", resolved.kind());
@@ -466,23 +466,5 @@ impl Scope<'_> {
              hint: if a function needs it, set the variable with --env-vars"
         );
         self.reports.warning(line, text);
-    }
-}
-
-fn json(node: &Node) -> serde_json::Value {
-    match &node.value {
-        Value::Scalar { text, quoted: false } => match text.as_str() {
-            "true" => true.into(),
-            "false" => false.into(),
-            _ if node.is_null() => serde_json::Value::Null,
-            _ => text.parse::<serde_json::Number>().map_or_else(|_| text.clone().into(), Into::into),
-        },
-        Value::Scalar { text, .. } => text.clone().into(),
-        Value::Sequence(items) => items.iter().map(json).collect::<Vec<_>>().into(),
-        Value::Mapping(entries) => {
-            let entry =
-                |(key, value): &(Node, Node)| (key.text().unwrap_or_default().to_owned(), json(value));
-            serde_json::Value::Object(entries.iter().map(entry).collect())
-        }
     }
 }

@@ -175,6 +175,7 @@ fn resolve(
         return Err(too_much(path));
     }
     Ok(Stack {
+        state_dir: PathBuf::new(),
         path: path.to_owned(),
         account: account.id.clone(),
         region: account.region.clone(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::Account;
 use crate::deployment::convention;
+use crate::trigger::UNKNOWN_LABEL;
 
 /// Where it all appears to be.
 #[derive(Debug, Clone)]
@@ -221,7 +222,7 @@ impl Place {
             "AWS::DynamoDB::Table" | "AWS::DynamoDB::GlobalTable" | "AWS::Serverless::SimpleTable" => {
                 let name = get("TableName").unwrap_or_else(|| logical_id.to_owned());
                 let arn = self.arn("dynamodb", &format!("table/{name}"));
-                let stream = format!("{arn}/stream/2024-01-01T00:00:00.000");
+                let stream = format!("{arn}{UNKNOWN_LABEL}");
                 let uuid = self.uuid(logical_id);
                 with(&name, &arn, &[("StreamArn", &stream), ("TableId", &uuid)])
             }

@@ -296,8 +296,14 @@ impl Scope<'_> {
             "EventInvokeConfig" if self.written(owner, "EventInvokeConfig").is_some() => {
                 Some(self.make("AWS::Lambda::EventInvokeConfig", name, &[]))
             }
-            ".DestinationQueue" => Some(self.make("AWS::SQS::Queue", &name.replace('.', ""), &[])),
-            ".DestinationTopic" => Some(self.make("AWS::SNS::Topic", &name.replace('.', ""), &[])),
+            ".DestinationQueue" => {
+                let id = self.destination(owner, "SQS", "Queue")?;
+                Some(self.make("AWS::SQS::Queue", &id, &[]))
+            }
+            ".DestinationTopic" => {
+                let id = self.destination(owner, "SNS", "Topic")?;
+                Some(self.make("AWS::SNS::Topic", &id, &[]))
+            }
             _ => {
                 // Rules, subscriptions and permissions are called by their event.
                 let events = self.written(owner, "Events")?.mapping()?;
@@ -309,6 +315,16 @@ impl Scope<'_> {
                 Some(self.make(kind, name, &[]))
             }
         }
+    }
+
+    /// What SAM calls the queue or topic that it makes for events of a function.
+    fn destination(&self, owner: &str, service: &str, what: &str) -> Option<String> {
+        let config = self.written(owner, "EventInvokeConfig")?.get("DestinationConfig")?;
+        let when = ["OnFailure", "OnSuccess"].into_iter().find(|when| {
+            let kind = config.get(when).and_then(|destination| destination.get("Type"));
+            kind.and_then(Node::text) == Some(service)
+        })?;
+        Some(format!("{owner}EventInvokeConfig{when}{what}"))
     }
 
     fn make(&self, kind: &str, name: &str, said: &[(&str, &str)]) -> Identity {

@@ -586,10 +586,12 @@ impl Project {
             config_env: "default".into(),
         };
         change(&mut template);
-        load(&Options { template: &template, account: &account() }).map_err(|failure| {
-            assert!(failure.files.contains(&template.path));
-            failure.problems.iter().map(|problem| self.short(&problem.to_string())).collect()
-        })
+        load(&Options { template: &template, account: &account(), state_dir: Path::new("/state") }).map_err(
+            |failure| {
+                assert!(failure.files.contains(&template.path));
+                failure.problems.iter().map(|problem| self.short(&problem.to_string())).collect()
+            },
+        )
     }
 
     fn short(&self, text: &str) -> String {

@@ -2,11 +2,11 @@
 
 use super::super::super::Severity;
 use super::super::super::nearest::hint;
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack};
 use super::auth::Rules;
 use super::events::RouteEvent;
 use super::routes::{self, Definition};
-use super::section::Section;
 use super::{cors, domain, table, throttle, usage_plan};
 use crate::api::{Api, ApiKeySource, GatewayResponse, Kind, Stage};
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::super::super::Severity;
 use super::super::super::nearest::hint;
 use super::super::authorizer::{cognito_issuer, source};
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack, Status, reference};
 use super::events::EventAuth;
-use super::section::Section;
 use crate::api::{
     Authorization, Authorizer, AuthorizerKind, IdentitySource, IntegrationKind, JwtIssuer, Kind,
     LambdaAuthorizer, PayloadVersion, Route,

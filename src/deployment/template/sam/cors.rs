@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::Severity;
 use super::super::Builder;
+use super::super::section::Section;
 use super::auth::Rules;
-use super::section::Section;
 use crate::api::{
     Api, Integration, IntegrationKind, IntegrationResponse, MappedIntegration, Passthrough, Route,
 };

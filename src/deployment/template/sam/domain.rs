@@ -2,7 +2,7 @@
 
 use super::super::super::Severity;
 use super::super::Builder;
-use super::section::Section;
+use super::super::section::Section;
 use crate::api::Domain;
 
 pub fn read(properties: &Section<'_>, stage: &str, builder: &mut Builder) -> Vec<Domain> {

@@ -1,14 +1,16 @@
-//! `Events` of a function: those of type Api and HttpApi are routes.
+//! `Events` of a function: those of type Api and HttpApi are routes, most others triggers.
 
 use std::time::Duration;
 
 use super::super::super::Severity;
 use super::super::super::nearest::hint;
 use super::super::super::yaml::Node;
+use super::super::section::Section;
+use super::super::triggers::{self, Place};
 use super::super::{Builder, Resource, Status};
-use super::section::Section;
 use super::throttle;
 use crate::api::{Integration, IntegrationKind, Kind, PayloadVersion, Route, Source, Throttle};
+use crate::trigger::Trigger;
 
 /// A route that a function asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,33 +37,23 @@ pub struct EventAuth {
     pub source: Source,
 }
 
-/// Events that SAM knows and that are no routes.
-const NOT_SERVED: [&str; 17] = [
-    "AlexaSkill",
-    "CloudWatchEvent",
-    "CloudWatchLogs",
-    "Cognito",
-    "DocumentDB",
-    "DynamoDB",
-    "EventBridgeRule",
-    "IoTRule",
-    "Kinesis",
-    "MQ",
-    "MSK",
-    "S3",
-    "SNS",
-    "SQS",
-    "Schedule",
-    "ScheduleV2",
-    "SelfManagedKafka",
-];
+/// Events that SAM knows and that are not served.
+const NOT_SERVED: [&str; 8] =
+    ["AlexaSkill", "CloudWatchLogs", "Cognito", "DocumentDB", "IoTRule", "MQ", "MSK", "SelfManagedKafka"];
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "ANY"];
 const ANY_METHOD: &str = "X-AMAZON-APIGATEWAY-ANY-METHOD";
 
-/// `function`: what the routes lead to, with its alias if it has one.
-pub fn read(resource: &Resource, function: &str, builder: &mut Builder) -> Vec<RouteEvent> {
-    let Some(events) = Section::properties(resource).section("Events", builder) else { return Vec::new() };
-    let mut routes = Vec::new();
+/// `function`: what they lead to, with its alias if it has one.
+pub fn read(
+    resource: &Resource,
+    function: &str,
+    place: Place<'_>,
+    builder: &mut Builder,
+) -> (Vec<RouteEvent>, Vec<Trigger>) {
+    let (mut routes, mut found) = (Vec::new(), Vec::new());
+    let Some(events) = Section::properties(resource).section("Events", builder) else {
+        return (routes, found);
+    };
     for (key, name, node) in events.entries() {
         let event = events.below(name, node);
         if !event.is_map(builder) {
@@ -73,9 +65,10 @@ pub fn read(resource: &Resource, function: &str, builder: &mut Builder) -> Vec<R
             }
             continue;
         };
-        let kind = match kind {
-            "Api" => Kind::Rest,
-            "HttpApi" => Kind::Http,
+        let api = match kind {
+            "Api" => Some(Kind::Rest),
+            "HttpApi" => Some(Kind::Http),
+            kind if triggers::KINDS.contains(&kind) => None,
             kind if NOT_SERVED.contains(&kind) => {
                 let text =
                     format!("{kind}: not served yet; `handlerd invoke` calls the function with an event");
@@ -83,7 +76,7 @@ pub fn read(resource: &Resource, function: &str, builder: &mut Builder) -> Vec<R
                 continue;
             }
             kind => {
-                let known = NOT_SERVED.into_iter().chain(["Api", "HttpApi"]);
+                let known = NOT_SERVED.into_iter().chain(triggers::KINDS).chain(["Api", "HttpApi"]);
                 let text = format!("`{kind}` is no type of event{}", hint(kind, known));
                 event.error("Type", text, builder);
                 continue;
@@ -100,16 +93,31 @@ pub fn read(resource: &Resource, function: &str, builder: &mut Builder) -> Vec<R
         if !properties.is_map(builder) {
             continue;
         }
-        let source = builder.source(key.line);
-        if let Some(route) = (Reader { resource, kind, properties, source }).read(name, function, builder) {
-            builder.finding(Status::Supported, resource, &event.at, key.line, &route.route.key());
-            routes.push(route);
-        } else {
-            let text = "cannot be served; see the problems";
-            builder.finding(Status::Ignored, resource, &event.at, key.line, text);
+        let told = match api {
+            Some(kind) => {
+                let source = builder.source(key.line);
+                let route = Reader { resource, kind, properties, source }.read(name, function, builder);
+                let told = route.as_ref().map(|route| route.route.key());
+                routes.extend(route);
+                told
+            }
+            None => {
+                let name = triggers::Name { event: name, kind, line: key.line };
+                let trigger = triggers::event(&name, &properties, resource, function, place, builder);
+                let told = trigger.as_ref().map(|trigger| format!("{kind}: {}", trigger.kind.source()));
+                found.extend(trigger);
+                told
+            }
+        };
+        match told {
+            Some(told) => builder.finding(Status::Supported, resource, &event.at, key.line, &told),
+            None => {
+                let text = "cannot be served; see the problems";
+                builder.finding(Status::Ignored, resource, &event.at, key.line, text);
+            }
         }
     }
-    routes
+    (routes, found)
 }
 
 struct Reader<'a> {

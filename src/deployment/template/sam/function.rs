@@ -6,13 +6,15 @@ use super::super::super::convention;
 use super::super::super::properties::{self, is_python};
 use super::super::super::yaml::Node;
 use super::super::super::{Problem, Severity};
+use super::super::section::Section;
+use super::super::triggers::Place;
 use super::super::{Builder, CodeLocation, Declared, Resource, Stack};
+use super::destinations;
 use super::events::{self, RouteEvent};
 use super::function_url::FunctionUrl;
 use super::layer::{self, Layers};
-use super::section::Section;
 use super::table;
-use crate::function::{Configuration, FunctionName};
+use crate::function::{Attached, Configuration, FunctionName};
 
 /// Declares the function; the routes that it asks for.
 pub fn read(stack: &Stack, resource: &Resource, layers: &Layers, builder: &mut Builder) -> Vec<RouteEvent> {
@@ -23,7 +25,9 @@ pub fn read(stack: &Stack, resource: &Resource, layers: &Layers, builder: &mut B
     let runs = what_runs(&properties, builder, &mut broken);
     let mut problems = Vec::new();
     let path = builder.path.clone();
-    let mut configuration = configuration(resource, &path, runs, &mut problems);
+    let config = destinations::complete(resource, stack, builder);
+    let (mut configuration, mut attached) =
+        configuration(resource, config.as_ref(), &path, runs, &mut problems);
     broken.extend(
         problems.iter().filter(|problem| problem.severity == Severity::Error).map(ToString::to_string),
     );
@@ -37,12 +41,13 @@ pub fn read(stack: &Stack, resource: &Resource, layers: &Layers, builder: &mut B
         broken.push(reason);
         CodeLocation::Folder(stack.folder().to_owned())
     });
-    let (layers, missing) = layer::of_function(stack, resource, layers, builder);
-    for reason in missing {
+    let used = layer::of_function(stack, resource, layers, builder);
+    for reason in used.missing {
         properties.error("Layers", format!("`{}`: {reason}", resource.logical_id), builder);
         broken.push(reason);
     }
-    let target = match properties.text("AutoPublishAlias", builder) {
+    configuration.layer_arns = used.arns;
+    let target = match &attached.auto_publish_alias {
         Some(alias) => format!("{name}:{alias}"),
         None => name.to_string(),
     };
@@ -50,13 +55,15 @@ pub fn read(stack: &Stack, resource: &Resource, layers: &Layers, builder: &mut B
         let id = url_id(stack, resource);
         builder.reading.apis.push(url.api(&id, name.as_str(), &target));
     }
-    let events = events::read(resource, &target, builder);
+    let (events, triggers) = events::read(resource, &target, Place::of(stack), builder);
+    attached.triggers = triggers;
     builder.reading.functions.push(Declared {
         name,
         logical_id: resource.logical_id.clone(),
         code,
         configuration,
-        layers,
+        attached,
+        layers: used.folders,
         broken: (!broken.is_empty()).then(|| broken.join("\n")),
     });
     events
@@ -105,15 +112,23 @@ fn what_runs(properties: &Section<'_>, builder: &mut Builder, broken: &mut Vec<S
     true
 }
 
-fn configuration(resource: &Resource, path: &Path, runs: bool, problems: &mut Vec<Problem>) -> Configuration {
+fn configuration(
+    resource: &Resource,
+    event_invoke: Option<&Node>,
+    path: &Path,
+    runs: bool,
+    problems: &mut Vec<Problem>,
+) -> (Configuration, Attached) {
     let mut reader = properties::Reader::new(path, problems, Configuration::default());
     for (_, name, value) in Section::properties(resource).entries() {
         let elsewhere = matches!(name, "Handler" | "Runtime") && !runs;
-        if !elsewhere && !value.is_null() {
+        let is_known = properties::sam_names().any(|known| known == name);
+        if !elsewhere && !value.is_null() && is_known {
+            let value = event_invoke.filter(|_| name == "EventInvokeConfig").unwrap_or(value);
             reader.property(name, value);
         }
     }
-    reader.configuration
+    (reader.configuration, reader.attached)
 }
 
 fn code(

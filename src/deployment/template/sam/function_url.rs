@@ -1,7 +1,7 @@
 //! `FunctionUrlConfig`: an address for one function.
 
+use super::super::section::Section;
 use super::super::{Builder, Resource};
-use super::section::Section;
 use crate::api::{
     Api, Authorization, Cors, DEFAULT_STAGE, Integration, IntegrationKind, Kind, PayloadVersion, Route,
     Source, Stage,

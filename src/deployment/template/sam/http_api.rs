@@ -1,11 +1,11 @@
 //! `AWS::Serverless::HttpApi`.
 
 use super::super::super::Severity;
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack};
 use super::auth::Rules;
 use super::events::RouteEvent;
 use super::routes::{self, Definition};
-use super::section::Section;
 use super::{domain, table, throttle};
 use crate::api::{Api, Cors, DEFAULT_STAGE, Kind, Stage};
 

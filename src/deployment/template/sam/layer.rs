@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::super::Severity;
+use super::super::super::layers::{self, Layer};
 use super::super::super::yaml::Node;
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack};
-use super::section::Section;
 use super::table;
 
 /// The layers of a template by logical id: where each lies, or why it cannot be used.
@@ -47,31 +48,65 @@ pub fn read(stack: &Stack, builder: &mut Builder) -> Layers {
     layers
 }
 
-/// `Layers` of a function, the first one lowest. `Err`: it cannot run without what is missing.
-pub fn of_function(
-    stack: &Stack,
-    resource: &Resource,
-    layers: &Layers,
-    builder: &mut Builder,
-) -> (Vec<PathBuf>, Vec<String>) {
-    let (mut folders, mut reasons) = (Vec::new(), Vec::new());
+/// The layers of one function.
+#[derive(Default)]
+pub struct Used {
+    /// The first one lowest.
+    pub folders: Vec<PathBuf>,
+    /// Those of them that have been published here.
+    pub arns: Vec<String>,
+    /// Why it cannot run.
+    pub missing: Vec<String>,
+}
+
+/// `Layers` of a function.
+pub fn of_function(stack: &Stack, resource: &Resource, known: &Layers, builder: &mut Builder) -> Used {
+    let mut used = Used::default();
     let properties = Section::properties(resource);
-    for arn in properties.texts("Layers", builder).unwrap_or_default() {
-        match stack.find(&arn).and_then(|layer| layers.get_key_value(&layer.logical_id)) {
-            Some((_, Ok(folder))) => folders.push(folder.clone()),
-            Some((name, Err(reason))) => reasons.push(format!("layer `{name}`: {reason}")),
-            None => {
-                let text = format!(
-                    "layer `{arn}` is not in this template, so that what it holds is missing\nhint: install its \
-                     packages into the virtual environment of your functions"
-                );
-                let line = properties.line("Layers");
-                builder.finding(super::super::Status::Ignored, resource, "Layers.*", line, &text);
-                builder.problem(Severity::Warning, line, text);
-            }
+    let arns = properties.texts("Layers", builder).unwrap_or_default();
+    if arns.len() > layers::MOST {
+        used.missing.push(format!("it has {} layers; Lambda allows {}", arns.len(), layers::MOST));
+    }
+    for arn in arns {
+        match stack.find(&arn).and_then(|layer| known.get_key_value(&layer.logical_id)) {
+            Some((_, Ok(folder))) => used.folders.push(folder.clone()),
+            Some((name, Err(reason))) => used.missing.push(format!("layer `{name}`: {reason}")),
+            None => match published(stack, &arn, builder) {
+                Ok(folder) => {
+                    used.folders.push(folder);
+                    used.arns.push(arn);
+                }
+                Err((true, reason)) => used.missing.push(reason),
+                Err((false, reason)) => {
+                    let line = properties.line("Layers");
+                    builder.finding(super::super::Status::Ignored, resource, "Layers.*", line, &reason);
+                    builder.problem(Severity::Warning, line, reason);
+                }
+            },
         }
     }
-    (folders, reasons)
+    used
+}
+
+/// The folder of a layer that is not of this template; else why not, and whether the function needs
+/// it: others' layers, which AWS has and nobody can publish here, hold what can be installed as well.
+pub fn published(stack: &Stack, arn: &str, builder: &mut Builder) -> Result<PathBuf, (bool, String)> {
+    match layers::find(arn, &stack.state_dir) {
+        Some(Layer::Here(folder)) => Ok(folder),
+        Some(Layer::Missing { folder, reason }) => {
+            builder.reading.awaited.push(folder);
+            let own = arn.split(':').nth(4) == Some(stack.account.as_str());
+            if own { Err((true, reason)) } else { Err((false, not_here(arn))) }
+        }
+        None => Err((false, not_here(arn))),
+    }
+}
+
+fn not_here(arn: &str) -> String {
+    format!(
+        "layer `{arn}` is neither in this template nor published here, so that what it holds is missing\nhint: \
+         install its packages for your functions, or publish a layer of this name and version here"
+    )
 }
 
 /// The folder that `CodeUri`, `ContentUri` or `Content` names.

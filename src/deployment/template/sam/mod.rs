@@ -2,18 +2,18 @@
 //!
 //! | file | what it reads |
 //! |---|---|
-//! | `function` | `Function`, with `function_url`, `events` and `layer` |
+//! | `function` | `Function`, with `function_url`, `events`, `destinations` and `layer` |
 //! | `api`, `http_api`, `web_socket_api` | the APIs |
 //! | `routes` | the routes of an API: its definition, and events of functions |
 //! | `auth`, `usage_plan` | who may call them |
 //! | `cors` | the OPTIONS methods of a REST API |
 //! | `domain`, `throttle` | custom domains; limits of stages and routes |
 //! | `table` | every property of every resource, and what becomes of it |
-//! | `section` | a map of the template, value by value |
 
 mod api;
 mod auth;
 mod cors;
+mod destinations;
 mod domain;
 mod events;
 mod function;
@@ -21,7 +21,6 @@ mod function_url;
 mod http_api;
 mod layer;
 mod routes;
-mod section;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -34,12 +33,15 @@ use std::collections::BTreeMap;
 use super::super::Severity;
 use super::super::convention;
 use super::super::yaml::{Node, Value};
+use super::triggers::Place;
 use super::{Builder, Resource, Stack, Status};
 use crate::api::Kind;
+use crate::trigger::Trigger;
 
 pub use events::RouteEvent;
 pub use function_url::FunctionUrl;
-pub use table::FUNCTION;
+pub use layer::published;
+pub use table::{FUNCTION, Row, report};
 
 /// The APIs that SAM makes for events that name none.
 const IMPLICIT_REST: &str = "ServerlessRestApi";
@@ -125,8 +127,13 @@ pub fn read_implicit(events: &[RouteEvent], origin: &str, builder: &mut Builder)
 }
 
 /// What one function asks for.
-pub fn read_events(resource: &Resource, function: &str, builder: &mut Builder) -> Vec<RouteEvent> {
-    events::read(resource, function, builder)
+pub fn read_events(
+    resource: &Resource,
+    function: &str,
+    place: Place<'_>,
+    builder: &mut Builder,
+) -> (Vec<RouteEvent>, Vec<Trigger>) {
+    events::read(resource, function, place, builder)
 }
 
 /// One line for each resource, and for each property of those that are not read.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::super::super::Severity;
 use super::super::super::yaml::{self, Node};
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack, openapi};
 use super::auth::Rules;
 use super::events::RouteEvent;
-use super::section::Section;
 use crate::api::{Api, Authorization, Kind};
 
 /// API Gateway's limit for a definition.

@@ -10,9 +10,10 @@ use Status::{Different, Ignored, Supported};
 pub type Row = (&'static str, Status, &'static str);
 
 const ONE_MACHINE: &str = "means nothing on one machine";
-const NOT_YET: &str = "not served yet";
 const ROLES: &str = "functions run as you: there are no roles here";
-const VERSIONS: &str = "no versions are published";
+const VERSIONS: &str = "a template publishes no versions here; the Lambda API does";
+const PROVISIONED: &str =
+    "environments are started as they are needed; PutProvisionedConcurrencyConfig keeps some ready";
 const TAGS: &str = "there is nothing to tag";
 const IMAGES: &str = "container images are not run";
 const ACCESS_LOG: &str = "requests are shown in the terminal";
@@ -22,19 +23,19 @@ const NAME: &str = "it is called by its logical id here";
 pub const FUNCTION: [Row; 49] = [
     ("Architectures", Ignored, "the architecture of this machine is used"),
     ("AssumeRolePolicyDocument", Ignored, ROLES),
-    ("AutoPublishAlias", Different, "the alias leads to the current code; no versions are published"),
+    ("AutoPublishAlias", Different, "leads to the current code until an alias of this name is made"),
     ("AutoPublishAliasAllProperties", Ignored, VERSIONS),
     ("AutoPublishCodeSha256", Ignored, VERSIONS),
     ("CapacityProviderConfig", Ignored, ONE_MACHINE),
     ("CodeSigningConfigArn", Ignored, ONE_MACHINE),
     ("CodeUri", Supported, ""),
-    ("DeadLetterQueue", Ignored, NOT_YET),
+    ("DeadLetterQueue", Supported, ""),
     ("DeploymentPreference", Ignored, ONE_MACHINE),
     ("Description", Supported, ""),
-    ("DurableConfig", Ignored, NOT_YET),
+    ("DurableConfig", Ignored, "durable functions are not run"),
     ("Environment", Supported, ""),
-    ("EphemeralStorage", Ignored, "the size of temporary folders is not limited"),
-    ("EventInvokeConfig", Ignored, NOT_YET),
+    ("EphemeralStorage", Different, "only told: the size of temporary folders is not limited"),
+    ("EventInvokeConfig", Supported, ""),
     ("Events", Supported, ""),
     ("FileSystemConfigs", Ignored, "no file system is mounted"),
     ("FunctionName", Supported, ""),
@@ -52,20 +53,20 @@ pub const FUNCTION: [Row; 49] = [
     ("PermissionsBoundary", Ignored, ROLES),
     ("Policies", Ignored, ROLES),
     ("PropagateTags", Ignored, TAGS),
-    ("ProvisionedConcurrencyConfig", Ignored, ONE_MACHINE),
+    ("ProvisionedConcurrencyConfig", Ignored, PROVISIONED),
     ("PublishToLatestPublished", Ignored, VERSIONS),
-    ("RecursiveLoop", Ignored, ONE_MACHINE),
-    ("ReservedConcurrentExecutions", Ignored, NOT_YET),
-    ("Role", Ignored, ROLES),
+    ("RecursiveLoop", Supported, ""),
+    ("ReservedConcurrentExecutions", Supported, ""),
+    ("Role", Different, "only told: functions run as you"),
     ("RolePath", Ignored, ROLES),
     ("Runtime", Supported, ""),
     ("RuntimeManagementConfig", Ignored, ONE_MACHINE),
-    ("SnapStart", Ignored, ONE_MACHINE),
+    ("SnapStart", Different, "only told: environments start as they always do"),
     ("SourceKMSKeyArn", Ignored, ONE_MACHINE),
-    ("Tags", Ignored, TAGS),
-    ("TenancyConfig", Ignored, NOT_YET),
+    ("Tags", Supported, ""),
+    ("TenancyConfig", Ignored, "environments are not kept apart by tenant"),
     ("Timeout", Supported, ""),
-    ("Tracing", Ignored, "no traces are recorded"),
+    ("Tracing", Different, "only told: no traces are recorded"),
     ("VersionDeletionPolicy", Ignored, VERSIONS),
     ("VersionDescription", Ignored, VERSIONS),
     ("VpcConfig", Ignored, "functions use the network of this machine"),

@@ -42,6 +42,7 @@ impl Project {
             path: self.folder.path().join("template.yaml"),
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
+            state_dir: self.folder.path().join(".handlerd"),
             env_vars: self.env_vars.clone(),
             ..Stack::default()
         };
@@ -226,9 +227,47 @@ fn a_layer_of_elsewhere_is_named_and_does_no_harm() {
     );
     assert_problem(
         &reading,
-        "Warning 4: layer `arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:4` is not",
+        "Warning 4: layer `arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:4` is neither",
     );
     assert_eq!(reading.functions[0].broken, None);
+}
+
+#[test]
+fn a_published_layer_is_used_or_waited_for() {
+    let project = Project::new(&["src/app.py", "own/python/a.py"]);
+    let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:layer:tools:2");
+    let text = format!(
+        "Resources:\n  L:\n    Type: AWS::Serverless::LayerVersion\n    Properties: {{ContentUri: own}}\n  Hello:\n    \
+         Type: AWS::Serverless::Function\n    Properties: {{Handler: app.main, Runtime: python3.12, CodeUri: src, \
+         Layers: ['{arn}', L]}}\n"
+    );
+    let reading = project.read(&text);
+    let folder = project.folder.path();
+    let published = folder.join(".handlerd/layers/tools/2");
+    assert_eq!(reading.awaited, std::slice::from_ref(&published));
+    assert_problem(&reading, "version 2 of the layer `tools` has not been published here");
+    assert!(reading.functions[0].broken.as_deref().unwrap().contains("has not been published here"));
+
+    std::fs::create_dir_all(&published).unwrap();
+    let reading = project.read(&text);
+    assert_no_problems(&reading);
+    let declared = &reading.functions[0];
+    assert_eq!(declared.layers, [published, folder.join("own")]);
+    assert_eq!((declared.configuration.layer_arns.as_slice(), &declared.broken), ([arn].as_slice(), &None));
+}
+
+#[test]
+fn a_queue_that_sam_makes_is_named() {
+    let reading = read(
+        "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: app.main\n      \
+         Runtime: python3.12\n      CodeUri: src\n      EventInvokeConfig: {DestinationConfig: {OnFailure: {Type: SQS}}}\n",
+    );
+    assert_no_problems(&reading);
+    let destination = reading.functions[0].attached.asynchronous.on_failure.as_ref().unwrap().to_string();
+    assert_eq!(destination, format!("arn:aws:sqs:{REGION}:{ACCOUNT}:HelloEventInvokeConfigOnFailureQueue"));
+    let (status, text) = status(&reading, "Hello", "EventInvokeConfig.DestinationConfig.OnFailure");
+    assert_eq!(status, Status::Different);
+    assert!(text.contains("make one called `HelloEventInvokeConfigOnFailureQueue`"), "{text}");
 }
 
 #[test]
@@ -436,9 +475,10 @@ fn other_events_are_named() {
     let reading = with_events("Hourly: {Type: Schedule, Properties: {Schedule: rate(1 hour)}}", "");
     assert_no_problems(&reading);
     let (status, text) = status(&reading, "Hello", "Events.Hourly");
-    assert_eq!(status, Status::Ignored);
-    assert!(text.contains("Schedule: not served yet"), "{text}");
+    assert_eq!((status, text), (Status::Supported, "Schedule: rate(1 hour)"));
     assert!(reading.apis.is_empty());
+    let triggers = &reading.functions[0].attached.triggers;
+    assert_eq!(triggers[0].name, "HelloHourly");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::super::super::Severity;
 use super::super::Builder;
+use super::super::section::Section;
 use super::super::throttle::filled;
-use super::section::Section;
 use crate::api::{Stage, Throttle};
 
 /// `ThrottlingRateLimit` and `ThrottlingBurstLimit`.

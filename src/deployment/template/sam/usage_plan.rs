@@ -2,8 +2,8 @@
 
 use super::super::super::Severity;
 use super::super::super::convention;
+use super::super::section::Section;
 use super::super::{Builder, Resource, Status};
-use super::section::Section;
 use super::throttle;
 use crate::api::{Api, ApiKey, Period, Quota, UsagePlan};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::super::Severity;
 use super::super::authorizer::source;
+use super::super::section::Section;
 use super::super::{Builder, Resource, Stack, Status, reference};
 use super::http_api;
-use super::section::Section;
 use super::{domain, table, throttle};
 use crate::api::{
     Api, Authorization, Authorizer, AuthorizerKind, Integration, IntegrationKind, Kind, LambdaAuthorizer,

@@ -3,11 +3,15 @@
 //!
 //! Plain routes to functions become `Events`, as a person would write them; an API with more to it
 //! is written out in CloudFormation's resources, one file for each generation of API Gateway.
+//! Triggers become `Events` too (`triggers`).
 
 mod http;
 mod load_balancer;
 mod rest;
+mod triggers;
 mod yaml;
+
+pub use yaml::write as yaml_text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Deployed, Deployment};
 use crate::api::{Api, Authorization, IntegrationKind, Kind, PayloadVersion, Route};
-use crate::function::{Function, LogFormat};
+use crate::function::{Function, LayerVersion, LogFormat};
 
 /// What only the caller knows.
 pub struct Frame<'a> {
@@ -46,6 +50,9 @@ pub fn write(deployment: &Deployment, frame: &Frame<'_>) -> (String, Vec<String>
             && !writer.resources.contains_key(&writer.names[function.name.as_str()])
         {
             writer.function(function, frame);
+            if let Some(attached) = deployment.attached.get(&function.name) {
+                writer.attached(function, attached);
+            }
         }
     }
     for api in &deployment.apis {
@@ -112,8 +119,13 @@ impl Writer {
             }
             properties.insert("LoggingConfig".into(), logging);
         }
+        self.told(configuration, &mut properties);
         let mut layers = Vec::new();
         for layer in &function.layers {
+            if let Some(arn) = arn_of(layer, &configuration.layer_arns) {
+                layers.push(json!(arn));
+                continue;
+            }
             let path = relative(layer, frame.folder);
             let layer_id = format!("{}Layer", logical_id(&path));
             let resource =
@@ -335,8 +347,16 @@ fn cors_of(cors: &crate::api::Cors) -> Value {
     Value::Object(value)
 }
 
+/// The ARN by which a function names a published layer.
+fn arn_of<'a>(folder: &Path, arns: &'a [String]) -> Option<&'a String> {
+    arns.iter().find(|arn| {
+        let layer: Option<LayerVersion> = arn.parse().ok();
+        layer.is_some_and(|layer| folder.ends_with(layer.folder(Path::new(""))))
+    })
+}
+
 /// Letters and digits only: `hello-world` -> `HelloWorld`. What is such a name already stays.
-fn logical_id(name: &str) -> String {
+pub fn logical_id(name: &str) -> String {
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()) {
         return name.to_owned();
     }

@@ -1,0 +1,187 @@
+//! What the kernel has to say about folders. Linux only.
+//!
+//! It is asked by whoever needs to know, and not only by a thread that runs some time later: a
+//! request that begins after a save has returned finds the save here, because the kernel has queued
+//! it by then. That is why this speaks to the kernel itself and not through a library, whose queue
+//! is emptied by a thread of its own.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+/// What happened to a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// It is being written; whoever does has not closed it.
+    Begun(PathBuf),
+    /// It is as its writer left it.
+    Changed(PathBuf),
+    /// Its owner, mode or times are others; whoever writes it may not have closed it.
+    Adjusted(PathBuf),
+    /// Something else stands there now, or nothing.
+    Replaced(PathBuf),
+    /// The kernel had more to say than it could keep.
+    Lost,
+}
+
+pub struct Inotify {
+    descriptor: OwnedFd,
+    stop: OwnedFd,
+    folders: Mutex<Folders>,
+}
+
+#[derive(Default)]
+struct Folders {
+    /// Through symbolic links one folder may have several paths.
+    by_watch: HashMap<i32, Vec<PathBuf>>,
+    by_path: HashMap<PathBuf, i32>,
+}
+
+impl Inotify {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            descriptor: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
+            stop: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
+            folders: Mutex::default(),
+        })
+    }
+
+    /// From now on; what is in the folder already is for the caller to read.
+    pub fn watch(&self, folder: &Path) -> std::io::Result<()> {
+        let kinds = WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ATTRIB
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let mut folders = self.folders.lock().unwrap();
+        let watch = inotify::add_watch(&self.descriptor, folder, kinds)?;
+        if let Some(former) = folders.by_path.insert(folder.to_owned(), watch)
+            && former != watch
+            && let Some(paths) = folders.by_watch.get_mut(&former)
+        {
+            paths.retain(|path| path != folder);
+            if paths.is_empty() {
+                folders.by_watch.remove(&former);
+                let _ = inotify::remove_watch(&self.descriptor, former);
+            }
+        }
+        let paths = folders.by_watch.entry(watch).or_default();
+        if !paths.iter().any(|path| path == folder) {
+            paths.push(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Tells `listener` all that has happened since the last time, without waiting. When this
+    /// returns, everything that the kernel knew when it was called has been told, to whichever
+    /// caller.
+    pub fn hear(&self, mut listener: impl FnMut(Happened)) {
+        let mut folders = self.folders.lock().unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&self.descriptor, &mut buffer);
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => return listener(Happened::Lost),
+            };
+            let kind = event.events();
+            if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                listener(Happened::Lost);
+                continue;
+            }
+            if kind.contains(ReadFlags::IGNORED) {
+                for path in folders.by_watch.remove(&event.wd()).unwrap_or_default() {
+                    folders.by_path.remove(&path);
+                }
+                continue;
+            }
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            for folder in folders.by_watch.get(&event.wd()).into_iter().flatten() {
+                let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
+                let is_folder = kind.contains(ReadFlags::ISDIR);
+                listener(match kind {
+                    _ if kind.contains(ReadFlags::MODIFY) => Happened::Begun(path),
+                    _ if kind.contains(ReadFlags::CREATE) && !is_folder => Happened::Begun(path),
+                    _ if kind.contains(ReadFlags::CLOSE_WRITE) => Happened::Changed(path),
+                    _ if kind.contains(ReadFlags::ATTRIB) => Happened::Adjusted(path),
+                    _ => Happened::Replaced(path),
+                });
+            }
+        }
+    }
+
+    /// Waits until there is something to hear; `false` after [`Inotify::stop`].
+    pub fn wait(&self) -> bool {
+        loop {
+            let mut ready =
+                [PollFd::new(&self.descriptor, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+            match rustix::event::poll(&mut ready, None) {
+                Ok(_) => return ready[1].revents().is_empty(),
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// What happens in this folder is not of interest any more.
+    pub fn forget(&self, folder: &Path) {
+        let mut folders = self.folders.lock().unwrap();
+        let Some(watch) = folders.by_path.remove(folder) else { return };
+        let Some(paths) = folders.by_watch.get_mut(&watch) else { return };
+        paths.retain(|path| path != folder);
+        if paths.is_empty() {
+            folders.by_watch.remove(&watch);
+            let _ = inotify::remove_watch(&self.descriptor, watch);
+        }
+    }
+
+    pub fn stop(&self) {
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_is_heard_as_soon_as_it_has_returned() {
+        let folder = tempfile::tempdir().unwrap();
+        let inotify = Inotify::new().unwrap();
+        inotify.watch(folder.path()).unwrap();
+        let heard = || {
+            let mut heard = Vec::new();
+            inotify.hear(|happened| heard.push(happened));
+            heard
+        };
+        let file = folder.path().join("x.py");
+        for round in 0..1000 {
+            std::fs::write(&file, "x").unwrap();
+            // That it is closed too may be heard later: a process that was forked just now, by
+            // another test, may hold it open.
+            assert!(heard().contains(&Happened::Begun(file.clone())), "{round}");
+        }
+        std::fs::rename(&file, folder.path().join("y.py")).unwrap();
+        let heard = heard();
+        for name in ["x.py", "y.py"] {
+            assert!(heard.contains(&Happened::Replaced(folder.path().join(name))), "{heard:?}");
+        }
+        inotify.stop();
+        assert!(!inotify.wait());
+    }
+}

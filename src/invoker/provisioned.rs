@@ -1,0 +1,46 @@
+//! Keeps the environments that were asked for ahead of demand: whenever something is published,
+//! deployed or asked for, the pool learns what is wanted now.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Invoker;
+use crate::deployment::Deployment;
+use crate::execution_environment::Provisioned;
+use crate::function::Function;
+
+impl Invoker {
+    /// Runs as long as the gateway.
+    pub async fn keep_provisioned(self, mut deployment: watch::Receiver<Arc<Deployment>>) {
+        let mut changes = self.published().changes();
+        loop {
+            self.provision();
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = deployment.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// What is published of a function that is not deployed is out of reach.
+    fn provision(&self) {
+        let current = self.deployments().current();
+        let mut wanted = self.published().wanted();
+        wanted.retain(|(function, _)| current.functions.contains_key(function.name.as_str()));
+        self.environments().provision(&wanted);
+    }
+
+    /// What there is of what was asked for under a qualifier, all versions together that it leads to.
+    pub fn provisioned(&self, function: &str, qualifier: &str, requested: u32) -> Provisioned {
+        let mut all = Provisioned::default();
+        for (number, share) in self.published().shares(function, qualifier, requested) {
+            let version: Option<Arc<Function>> = self.published().version(function, number);
+            let found = version.map(|version| self.environments().provisioned(&version)).unwrap_or_default();
+            all.allocated += found.allocated.min(share as usize);
+            all.ready += found.ready.min(share as usize);
+            all.failure = all.failure.or(found.failure);
+        }
+        all
+    }
+}

@@ -1,0 +1,112 @@
+//! What zip file a function's code came from: its hash and size are told as long as the folder holds
+//! what was in it, and the file itself is kept to be downloaded again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use crate::function::Function;
+use crate::store::{Key, Store, StoreError};
+
+const KIND: &str = "upload";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upload {
+    /// Base64, as `CodeSha256`.
+    pub sha256: String,
+    pub size: u64,
+    pub architecture: Option<String>,
+}
+
+/// By function and content. Written through to the store.
+#[derive(Default)]
+pub struct Uploads(Mutex<HashMap<(String, String), Upload>>);
+
+impl Uploads {
+    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+        let known = store.resources(KIND, None).await?.into_iter().map(|resource| {
+            let document = &resource.document;
+            let upload = Upload {
+                sha256: document["CodeSha256"].as_str().unwrap_or_default().to_owned(),
+                size: document["CodeSize"].as_u64().unwrap_or_default(),
+                architecture: document["Architecture"].as_str().map(str::to_owned),
+            };
+            ((resource.owner, resource.name), upload)
+        });
+        Ok(Self(Mutex::new(known.collect())))
+    }
+
+    /// The file that this version's code came from, if it is still what was in it.
+    pub fn of(&self, function: &Function) -> Option<Upload> {
+        self.0.lock().unwrap().get(&(function.name.to_string(), content(function))).cloned()
+    }
+
+    /// This function, as it is now, came from this file. Of files only the latest is kept.
+    pub async fn put(
+        &self,
+        store: &Store,
+        function: &Function,
+        upload: Upload,
+        state_dir: &Path,
+        zip: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let (owner, name) = (function.name.to_string(), content(function));
+        let document = json!({
+            "CodeSha256": upload.sha256, "CodeSize": upload.size, "Architecture": upload.architecture,
+        });
+        store.put_resource(Key { kind: KIND, owner: &owner, name: &name }, document).await?;
+        let folder = folder(state_dir, &owner);
+        let file = file(state_dir, function);
+        self.0.lock().unwrap().insert((owner, name), upload);
+        // What cannot be kept is packed anew when it is asked for.
+        let keep = move || {
+            let _ = std::fs::remove_dir_all(&folder);
+            let fresh = file.with_extension("new");
+            let written = zip.map(|zip| {
+                std::fs::create_dir_all(&folder)?;
+                std::fs::write(&fresh, zip)?;
+                std::fs::rename(&fresh, &file)
+            });
+            if let Some(Err(error)) = written {
+                tracing::warn!("an uploaded file is not kept: {}: {error}", folder.display());
+            }
+        };
+        let _ = tokio::task::spawn_blocking(keep).await;
+        Ok(())
+    }
+
+    pub async fn forget(&self, store: &Store, function: &str, state_dir: &Path) -> Result<(), StoreError> {
+        store.delete_resources(KIND, function).await?;
+        self.0.lock().unwrap().retain(|(owner, _), _| owner != function);
+        let folder = folder(state_dir, function);
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+        Ok(())
+    }
+
+    /// `CodeSha256` and `CodeSize`: of the file, or of the folder where nobody has sent one.
+    pub fn describe(upload: Option<&Upload>, function: &Function) -> (Value, Value) {
+        use base64::Engine;
+        match upload {
+            Some(upload) => (upload.sha256.clone().into(), upload.size.into()),
+            None => {
+                let hash = base64::engine::general_purpose::STANDARD.encode(function.code.own_sha256);
+                (hash.into(), function.code.size.into())
+            }
+        }
+    }
+}
+
+/// Where the file is kept, if it is.
+pub fn file(state_dir: &Path, function: &Function) -> PathBuf {
+    folder(state_dir, function.name.as_str()).join(format!("{}.zip", content(function)))
+}
+
+fn folder(state_dir: &Path, function: &str) -> PathBuf {
+    state_dir.join("uploads").join(function)
+}
+
+fn content(function: &Function) -> String {
+    function.code.own_sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+}

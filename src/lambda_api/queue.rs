@@ -1,0 +1,53 @@
+//! `/_handlerd/queue`: the queue of asynchronous invocations, for `handlerd queue`. Not part of AWS's API.
+
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::LambdaApi;
+use super::error::ApiError;
+use crate::invoker::Changed;
+use crate::store::{Chosen, Overview, Shown};
+
+/// Rows that are listed, at most and unless said otherwise.
+const LIMIT: usize = 1000;
+
+pub fn routes() -> Router<LambdaApi> {
+    Router::new()
+        .route("/_handlerd/queue", get(list))
+        .route("/_handlerd/queue/{id}", get(show))
+        .route("/_handlerd/queue/retry", post(retry))
+        .route("/_handlerd/queue/discard", post(discard))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    function: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(api): State<LambdaApi>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Json<Overview>, ApiError> {
+    let limit = parameters.limit.unwrap_or(LIMIT).min(LIMIT);
+    Ok(Json(api.invoker.queue_overview(parameters.function, limit).await?))
+}
+
+async fn show(State(api): State<LambdaApi>, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
+    let shown = api.invoker.queue_entry(&id).await?;
+    shown.map(Json).ok_or_else(|| ApiError::NotFound(format!("There is no event {id} in the queue.")))
+}
+
+async fn retry(State(api): State<LambdaApi>, body: String) -> Result<Json<Changed>, ApiError> {
+    Ok(Json(api.invoker.retry(chosen(&body)?).await?))
+}
+
+async fn discard(State(api): State<LambdaApi>, body: String) -> Result<Json<Changed>, ApiError> {
+    Ok(Json(api.invoker.discard(chosen(&body)?).await?))
+}
+
+fn chosen(body: &str) -> Result<Chosen, ApiError> {
+    serde_json::from_str(body).map_err(|error| ApiError::InvalidContent(error.to_string()))
+}

@@ -1,0 +1,62 @@
+//! What the control plane tells of the house: the runtime of a function, and `GET /health`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::interpreter::Interpreters;
+use crate::invoker::Invoker;
+
+pub fn runtime_of(interpreters: Arc<Interpreters>) -> crate::lambda_api::RuntimeOf {
+    Arc::new(move |function| {
+        let runtime = function.configuration.runtime.clone();
+        runtime.unwrap_or_else(|| match interpreters.choose(None, &function.task_root) {
+            Ok(choice) => choice.interpreter.version.runtime(),
+            Err(_) => "python3".to_owned(),
+        })
+    })
+}
+
+/// The answer to `GET /health`.
+pub fn health(
+    invoker: Invoker,
+    interpreters: Arc<Interpreters>,
+    root: std::path::PathBuf,
+) -> Arc<dyn Fn() -> serde_json::Value + Send + Sync> {
+    let started = Instant::now();
+    Arc::new(move || {
+        let deployment = invoker.deployments().current();
+        let functions: serde_json::Map<String, serde_json::Value> = deployment
+            .functions
+            .iter()
+            .map(|(name, deployed)| {
+                let counts = invoker.environments().counts(name);
+                let description = serde_json::json!({
+                    "state": if deployed.function().is_some() { "Active" } else { "Failed" },
+                    "code": deployed.function().map(|function| function.short_hash()),
+                    "environments": {"idle": counts.idle, "busy": counts.busy, "starting": counts.starting},
+                    "waiting": counts.waiting,
+                });
+                (name.to_string(), description)
+            })
+            .collect();
+        let python = match interpreters.choose(None, &root) {
+            Ok(choice) => serde_json::json!({
+                "version": choice.interpreter.version.to_string(),
+                "executable": choice.python,
+                "library": choice.interpreter.libpython,
+            }),
+            Err(none) => serde_json::json!({"problem": none.to_string()}),
+        };
+        serde_json::json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptimeSeconds": started.elapsed().as_secs(),
+            "pid": std::process::id(),
+            "python": python,
+            "zygotes": invoker.environments().zygote_pids(),
+            "environments": invoker.environments().total(),
+            "functions": functions,
+            "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),
+        })
+    })
+}

@@ -1,0 +1,380 @@
+//! Builds each floor once, listens, drains and stops from the top.
+
+mod health;
+mod needs;
+mod python;
+mod signals;
+mod state_folder;
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::aws::{self, Endpoints};
+use crate::config::Settings;
+use crate::delivery::Delivery;
+use crate::deployment::{Changes, Deployed, Deployment, Deployments, Sources, Watcher};
+use crate::event_sources::{EventSources, Surroundings};
+use crate::execution_environment::{Common, Environments};
+use crate::function::Function;
+use crate::gateway::{self, Gateway};
+use crate::http::tls::Acceptor;
+use crate::interpreter::{Interpreters, Search};
+use crate::invoker::{Below, Invoker};
+use crate::lambda_api::LambdaApi;
+use crate::logs::Logs;
+use crate::published::Published;
+use health::{health, runtime_of};
+use python::{packages, prepare, python_for};
+use signals::Signals;
+
+pub use needs::unreachable;
+pub use python::packages_told;
+pub use state_folder::{Keeper, keeper};
+
+/// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
+/// others when they are asked for.
+const TRIED_OUT: usize = 50;
+const TRIED_OUT_AT_ONCE: usize = 4;
+
+/// The floors below the listeners; enough for one invocation without a server.
+pub struct House {
+    pub invoker: Invoker,
+    pub interpreters: Arc<Interpreters>,
+    pub aws: aws::Client,
+    lock: Option<File>,
+}
+
+impl House {
+    /// Reads the handlers folder and prepares everything up to the invoker. `served_at`: as the one
+    /// gateway of this state folder, whose control plane is at this URL.
+    pub fn build(settings: &Settings, served_at: Option<String>) -> anyhow::Result<Self> {
+        check_folder(settings)?;
+        let state_dir = std::path::absolute(&settings.state_dir)?;
+        state_folder::create_private(&state_dir)?;
+        let lock = if served_at.is_some() {
+            Some(state_folder::lock(&state_dir, state_folder::PATIENCE)?)
+        } else {
+            None
+        };
+        state_folder::remove_leftovers(&state_dir.join("tmp"));
+
+        let deployments = Deployments::read(sources(settings));
+        let search = Search::from_environment(settings.python.clone(), settings.root());
+        let interpreters = Arc::new(Interpreters::new(search, Some(&state_dir.join("interpreters.json"))));
+        let inherited: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let endpoints = Endpoints::from_environment(&inherited).with_events_at(served_at.clone());
+        let aws = aws::Client::new(endpoints);
+        let common = Common {
+            account: settings.account.clone(),
+            state_dir: state_dir.clone(),
+            buckets: std::path::absolute(&settings.buckets)?,
+            control_plane: served_at,
+            inherited,
+        };
+        let store = state_folder::open_store(&state_dir, lock.is_some())?;
+        let published = Published::open(store.clone(), &state_dir)?;
+        if lock.is_some() {
+            published.clean(layers_in_use(&deployments.current()).as_ref());
+        }
+        let environments = Environments::new(
+            common,
+            settings.limits,
+            python_for(interpreters.clone(), packages(settings, &state_dir), settings.preload.clone()),
+        )?;
+        let logs = match Logs::open(&state_dir) {
+            Ok(logs) => Some(logs),
+            Err(error) => {
+                tracing::warn!("logs are not kept: {error}");
+                None
+            }
+        };
+        let delivery = Delivery::new(aws.clone(), std::path::absolute(&settings.project)?);
+        let below = Below { deployments, environments, published, store, delivery, logs };
+        let invoker = Invoker::new(below, settings.account.clone(), settings.limits);
+        Ok(Self { invoker, interpreters, aws, lock })
+    }
+}
+
+impl House {
+    /// Tells other programs of this machine where this gateway answers.
+    fn tell_where(&self, api: SocketAddr) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let Some(lock) = &self.lock else { return Ok(()) };
+        lock.write_all_at(format!("http://{api}\n").as_bytes(), 0)
+    }
+}
+
+/// Folders that functions use as layers. `None`: some function cannot tell, as it cannot run.
+fn layers_in_use(deployment: &Deployment) -> Option<std::collections::BTreeSet<std::path::PathBuf>> {
+    let functions: Option<Vec<&Arc<Function>>> =
+        deployment.functions.values().map(Deployed::function).collect();
+    Some(functions?.into_iter().flat_map(|function| function.layers.iter().cloned()).collect())
+}
+
+/// A folder that is not there has no functions; nearly always another one was meant.
+pub fn check_folder(settings: &Settings) -> anyhow::Result<()> {
+    let handlers = &settings.handlers;
+    if handlers.is_dir() || !settings.serves_handlers {
+        return Ok(());
+    }
+    bail!(
+        "there is no folder {}\nhint: `handlerd new hello` makes it, with a first function in it; or name another: \
+         `handlerd serve FOLDER`",
+        handlers.display()
+    )
+}
+
+/// What is to be deployed, and by whose measure.
+pub fn sources(settings: &Settings) -> Sources {
+    Sources::new(settings, gateway::mapping::check_integration)
+}
+
+/// Where to find a running server.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// `http` or `https`, of the HTTP routes.
+    pub scheme: &'static str,
+    pub http: SocketAddr,
+    pub api: SocketAddr,
+}
+
+impl Addresses {
+    /// `https://127.0.0.1:3000`
+    pub fn routes_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.http)
+    }
+
+    /// `http://127.0.0.1:3001`, of the control plane as it is reached from this machine.
+    pub fn api_url(&self) -> String {
+        let mut address = self.api;
+        if address.ip().is_unspecified() {
+            let ipv4 = address.is_ipv4();
+            address.set_ip(if ipv4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{address}")
+    }
+}
+
+/// Serves until a signal asks for the end. `announce` is called once, when both ports answer, and
+/// `changed` whenever something is deployed.
+pub async fn serve(
+    settings: Settings,
+    announce: impl FnOnce(&Addresses, &Deployment),
+    changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    refuse_open_doors(settings.host)?;
+    if let Some(claims) = &settings.access.act_as {
+        let claims = serde_json::Value::Object(claims.clone());
+        tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
+    }
+    let signals = Signals::listen()?;
+    let http = bind(settings.host, settings.port, "--port").await?;
+    let api = bind(settings.host, settings.api_port, "--api-port").await?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let addresses = Addresses { scheme, http: http.local_addr()?, api: api.local_addr()? };
+
+    let house = tokio::task::spawn_blocking({
+        let (settings, api_url) = (settings.clone(), addresses.api_url());
+        move || House::build(&settings, Some(api_url))
+    })
+    .await??;
+    let tls = match &settings.tls {
+        Some(tls) => Some(Acceptor::new(tls, &std::path::absolute(&settings.state_dir)?)?),
+        None => None,
+    };
+    let invoker = house.invoker.clone();
+    let environments = invoker.environments().clone();
+    // The interpreter starts while everything else does: the first request finds it ready.
+    tokio::spawn(prepare(
+        house.interpreters.clone(),
+        environments.clone(),
+        invoker.deployments().current(),
+        settings.clone(),
+    ));
+    tokio::spawn({
+        let environments = environments.clone();
+        async move { environments.keep_house().await }
+    });
+    tokio::spawn(invoker.store().clone().keep_house_forever());
+    invoker.deployments().empty_trash();
+
+    let (deployed, deployment) = watch::channel(invoker.deployments().current());
+    let watcher = tokio::task::spawn_blocking({
+        let (invoker, addresses) = (invoker.clone(), addresses.clone());
+        let keep_last_good = settings.keep_last_good;
+        let runtime = tokio::runtime::Handle::current();
+        move || {
+            let judge = judge(invoker.clone(), runtime.clone(), keep_last_good);
+            let deployments = invoker.deployments().clone();
+            let listener = move |deployment: &Deployment, changes: &Changes| {
+                after_deployment(&invoker, &runtime, deployment, changes);
+                deployed.send_replace(invoker.deployments().current());
+                changed(&addresses, deployment, changes);
+            };
+            Watcher::start(deployments, Box::new(judge), Box::new(listener))
+        }
+    })
+    .await?;
+    let watcher = match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!("{error}; changes are seen at the next start only");
+            None
+        }
+    };
+
+    tokio::spawn(invoker.clone().keep_provisioned(deployment.clone()));
+
+    let stop = watch::Sender::new(false);
+    let event_sources = EventSources::start(&Surroundings {
+        invoker: invoker.clone(),
+        aws: house.aws.clone(),
+        api_url: addresses.api_url(),
+        buckets: std::path::absolute(&settings.buckets)?,
+        deployment,
+        stop: stop.subscribe(),
+    });
+    let queue = invoker.drain(stop.subscribe());
+    let gateway =
+        Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
+    let lambda_api = LambdaApi::open(
+        invoker.clone(),
+        house.aws.clone(),
+        addresses.routes_url(),
+        runtime_of(house.interpreters.clone()),
+        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned()),
+    )
+    .await?;
+    let listeners = [
+        tokio::spawn(crate::http::serve(http, tls.clone(), gateway.clone().service(), stop.subscribe())),
+        tokio::spawn(crate::http::serve(
+            api,
+            None,
+            lambda_api.service(addresses.api.port(), event_sources.router()),
+            stop.subscribe(),
+        )),
+    ];
+    if let Err(error) = house.tell_where(addresses.api) {
+        tracing::warn!("`handlerd queue` will not find this gateway: {error}");
+    }
+    announce(&addresses, &invoker.deployments().current());
+    // Triggers have asked already, and told.
+    for missing in needs::unreachable_destinations(&invoker.deployments().current(), house.aws.endpoints()) {
+        tracing::warn!("{missing}");
+    }
+    if let Some(tls) = &tls {
+        tracing::info!("{}", tls.description());
+    }
+
+    signals.stop().await;
+    tracing::info!("stopping: requests in flight may take {} s more", settings.limits.drain.as_secs());
+    stop.send_replace(true);
+    gateway.close_connections();
+    let drained = async {
+        for listener in listeners {
+            let _ = listener.await;
+        }
+        gateway.connections_closed().await;
+        event_sources.stopped().await;
+        let _ = queue.await;
+    };
+    tokio::select! {
+        result = tokio::time::timeout(settings.limits.drain, drained) => {
+            if result.is_err() {
+                tracing::warn!("some requests had not ended; they are cut off");
+            }
+        }
+        () = signals.stop() => tracing::warn!("stopped at once"),
+    }
+    // Joins a thread; not on the runtime's own.
+    let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
+    invoker.finish().await;
+    Ok(())
+}
+
+/// Other machines could run code here: not before there are credentials to ask for.
+fn refuse_open_doors(host: IpAddr) -> anyhow::Result<()> {
+    if host.is_loopback() {
+        return Ok(());
+    }
+    bail!(
+        "refusing to listen on {host}: anybody who reaches that address could run code on this machine, and handlerd \
+         cannot ask for credentials yet\nhint: leave out `--host`, and let a reverse proxy on this machine forward to \
+         127.0.0.1"
+    )
+}
+
+async fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((host, port)).await.with_context(|| {
+        format!(
+            "could not listen on {host}:{port}\nhint: another program, perhaps another handlerd, may listen there; \
+             choose another with `{flag}` (0: any free one)"
+        )
+    })
+}
+
+/// With `--keep-last-good`: new code that cannot be loaded does not replace code that could.
+fn judge(
+    invoker: Invoker,
+    runtime: tokio::runtime::Handle,
+    keep_last_good: bool,
+) -> impl Fn(&Deployment, &mut Deployment, &Changes) + Send {
+    move |before, after, changes| {
+        if !keep_last_good {
+            return;
+        }
+        for name in &changes.changed {
+            let Some(Deployed::Ready(former)) = before.functions.get(name) else { continue };
+            let verdict = match after.functions.get(name) {
+                Some(Deployed::Ready(function)) => runtime.block_on(invoker.rehearse(function)),
+                Some(Deployed::Broken { reason }) => Err(reason.clone()),
+                None => continue,
+            };
+            if let Err(reason) = verdict {
+                tracing::error!(
+                    "{reason}\n{name} goes on with the last version that worked ({})",
+                    former.short_hash()
+                );
+                after.functions.insert(name.clone(), Deployed::Ready(former.clone()));
+            }
+        }
+    }
+}
+
+/// Ends environments of old code, and loads new code at once: the next request finds it warm, and a
+/// mistake is seen when it is made.
+fn after_deployment(
+    invoker: &Invoker,
+    runtime: &tokio::runtime::Handle,
+    deployment: &Deployment,
+    changes: &Changes,
+) {
+    for name in changes.changed.iter().chain(&changes.removed) {
+        let current = deployment.functions.get(name);
+        invoker.environments().retire(name, current.and_then(|deployed| deployed.function()));
+    }
+    // A template's functions often share their code, and then all of them have changed.
+    let turns = Arc::new(Semaphore::new(TRIED_OUT_AT_ONCE));
+    for name in changes.changed.iter().chain(&changes.added).take(TRIED_OUT) {
+        if let Some(Deployed::Ready(function)) = deployment.functions.get(name) {
+            let (invoker, function, turns) = (invoker.clone(), function.clone(), turns.clone());
+            runtime.spawn(async move {
+                let _turn = turns.acquire().await;
+                if let Err(reason) = invoker.try_out(&function).await {
+                    tracing::debug!("{reason}");
+                }
+            });
+        }
+    }
+}
+
+/// How long `main` waits for threads that are still at work.
+pub const LAST_WAIT: Duration = Duration::from_millis(200);

@@ -1,0 +1,129 @@
+//! The file itself: made for its owner only, opened, and refused with a reason.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StoreError;
+
+/// For another process that writes (`handlerd invoke` beside a gateway).
+const BUSY: Duration = Duration::from_secs(5);
+/// Of the write-ahead log, what stays on the disk to be written over: writing over costs less than
+/// growing, as no metadata change with it.
+const LOG_KEPT: i64 = 64 << 20;
+const STATEMENTS: usize = 128;
+
+/// Makes the file if there is none, readable for nobody else.
+pub fn make(path: &Path) -> Result<(), StoreError> {
+    let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => {
+            // Its name must outlive a power cut as well; that of its folder, if that is new, too.
+            let sync = |folder: &Path| std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            sync(folder).map_err(|error| refused(path, &error.to_string()))?;
+            let _ = folder.parent().map(sync);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => only_for_the_owner(path),
+        Err(error) => Err(refused(path, &error.to_string())),
+    }
+}
+
+/// What somebody restored or copied there may be open to all.
+fn only_for_the_owner(path: &Path) -> Result<(), StoreError> {
+    let metadata = std::fs::metadata(path).map_err(|error| refused(path, &error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refused(path, "it is no file"));
+    }
+    if metadata.permissions().mode() & 0o077 != 0
+        && let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+    {
+        tracing::warn!("{} can be read by others, and that could not be changed: {error}", path.display());
+    }
+    Ok(())
+}
+
+/// A connection that writes.
+pub fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| explained(path, &error))?;
+    // SQLite opens what it cannot write for reading, without a word.
+    if connection.is_readonly("main").map_err(|error| explained(path, &error))? {
+        return Err(refused(path, "it can be read, but not written"));
+    }
+    let mode = configure(&connection).map_err(|error| explained(path, &error))?;
+    if mode != "wal" {
+        return Err(refused(path, &format!("its file system has no write-ahead log for it (`{mode}`)")));
+    }
+    Ok(connection)
+}
+
+/// Durable before it is told: `synchronous=FULL` syncs the log with every commit. Returns how SQLite
+/// keeps its promise: `wal`.
+fn configure(connection: &Connection) -> rusqlite::Result<String> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Counts for a file that is still empty: others were made with it.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
+    // The writer does it when nobody waits.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // Undoing one piece of work needs no file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(mode)
+}
+
+/// A connection that reads.
+pub fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// Which file this is, whatever its name: another one of the same name is not the one that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity(u64, u64);
+
+pub fn identity(path: &Path) -> std::io::Result<Identity> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(Identity(metadata.dev(), metadata.ino()))
+}
+
+pub fn explained(path: &Path, error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unusable(format!(
+            "{} is being written by another program ({error})\nhint: end it, or use another folder with \
+             `--state-dir`",
+            path.display()
+        )),
+        _ => refused(path, &error.to_string()),
+    }
+}
+
+/// Not ours to write, or nowhere to write to.
+fn refused(path: &Path, reason: &str) -> StoreError {
+    StoreError::Unusable(format!(
+        "the state cannot be kept in {}: {reason}\nhint: give yourself the right to write there (and room on the \
+         disk), or choose another place with `--state-dir`",
+        path.display()
+    ))
+}
+
+pub fn damaged(path: &Path, what: &str) -> StoreError {
+    let path = path.display();
+    StoreError::Unusable(format!(
+        "{path} is damaged: {what}\nhint: put a backup of it back, or move it away to begin with an empty one: `mv \
+         {path} {path}.damaged`, and with it, if they are there, {path}-wal and {path}-shm; `sqlite3 \
+         {path}.damaged .recover` shows what can be saved"
+    ))
+}

@@ -1,0 +1,169 @@
+//! A disk that fails under a running gateway: nothing is promised that is not kept, what needs no
+//! disk goes on, and all is well again when the disk is. `strace` makes it fail, for the thread that
+//! writes alone.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{PATIENCE, program};
+use crate::ledger::{Gateway, Project, client, invoke};
+
+/// As long as it lives, calls of the writing thread fail.
+struct Fault(Child);
+
+impl Fault {
+    /// `what`: as `strace -e inject=` takes it.
+    fn of(gateway: &Gateway, what: &str) -> Self {
+        let thread = thread_of(gateway.pid(), "store");
+        let calls = what.split_once(':').unwrap().0;
+        let mut strace = Command::new("strace")
+            .args(["-e", &format!("trace={calls}"), "-e", &format!("inject={what}"), "-o", "/dev/null", "-p"])
+            .arg(thread.to_string())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("strace is needed for this test: {error}"));
+        let mut said = BufReader::new(strace.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("attached"), "{line}");
+        // Whatever else it says must not stop it.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self(strace)
+    }
+
+    fn ends(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn thread_of(pid: i64, name: &str) -> i64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|entry| entry.unwrap());
+    let named = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let thread = threads.into_iter().find(named).expect("a thread of that name");
+    thread.file_name().to_str().unwrap().parse().unwrap()
+}
+
+async fn store_of(client: &reqwest::Client, gateway: &Gateway) -> String {
+    let health = client.get(format!("{}/health", gateway.api)).send().await.unwrap();
+    let health: serde_json::Value = health.json().await.unwrap();
+    health["store"].as_str().unwrap().to_owned()
+}
+
+/// Every event is refused while the disk fails, every call is answered; afterwards, and after a kill,
+/// what was accepted is executed.
+async fn refuses_while(fault: &str, reason: &str) {
+    let project = Project::new(&[]);
+    let (client, gateway) = (client(), project.start().await);
+    assert_eq!(invoke(&client, &gateway.api, "Event", 1).await, Some(202));
+    assert_eq!(store_of(&client, &gateway).await, "ok");
+
+    let disk = Fault::of(&gateway, fault);
+    for id in 100..130 {
+        assert_eq!(invoke(&client, &gateway.api, "Event", id).await, Some(503), "{id}");
+        assert_eq!(invoke(&client, &gateway.api, "RequestResponse", 1000 + id).await, Some(200), "{id}");
+    }
+    let health = store_of(&client, &gateway).await;
+    assert!(health.contains("could not be written") && health.contains(reason), "{health}");
+    disk.ends();
+
+    let (began, mut id) = (Instant::now(), 200);
+    while invoke(&client, &gateway.api, "Event", id).await != Some(202) {
+        assert!(began.elapsed() < Duration::from_secs(5), "it does not recover:\n{}", project.said());
+        id += 1;
+    }
+    assert_eq!(store_of(&client, &gateway).await, "ok");
+    // The terminal is written beside the work.
+    let began = Instant::now();
+    while !(project.said().contains("is written to") && project.said().contains("again")) {
+        assert!(began.elapsed() < PATIENCE, "it does not say so:\n{}", project.said());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let said = project.said();
+    assert_eq!(said.matches("whatever has to be kept is refused").count(), 1, "{said}");
+
+    drop(gateway);
+    let _gateway = project.start().await;
+    is_executed(&project, &[1, id]).await;
+}
+
+async fn is_executed(project: &Project, accepted: &[u64]) {
+    let began = Instant::now();
+    loop {
+        let executed = project.executed();
+        let lost: Vec<_> = accepted.iter().filter(|id| !executed.contains_key(id)).collect();
+        if lost.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "lost: {lost:?}\n{}", project.said());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_sync_makes_no_promises() {
+    refuses_while("fdatasync,fsync:error=EIO", "disk I/O error").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_no_promises() {
+    refuses_while("pwrite64:error=ENOSPC", "database or disk is full").await;
+}
+
+#[tokio::test]
+async fn of_syncs_that_fail_now_and_then_no_promise_is_broken() {
+    let project = Project::new(&[]);
+    let (client, gateway) = (client(), project.start().await);
+    assert_eq!(invoke(&client, &gateway.api, "Event", 0).await, Some(202));
+    let disk = Fault::of(&gateway, "fdatasync,fsync:error=EIO:when=2+13");
+    let (mut accepted, mut refused) = (vec![0], 0);
+    let began = Instant::now();
+    for id in 1.. {
+        match invoke(&client, &gateway.api, "Event", id).await {
+            Some(202) => accepted.push(id),
+            Some(503) => refused += 1,
+            other => panic!("answered {other:?}"),
+        }
+        if accepted.len() > 40 && refused > 10 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{} accepted, {refused} refused", accepted.len());
+    }
+    drop(gateway);
+    drop(disk);
+    let _gateway = project.start().await;
+    is_executed(&project, &accepted).await;
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_at_the_start_and_not_touched() {
+    let project = Project::new(&[]);
+    drop(project.start().await);
+    let file = project.state_dir().join("handlerd.db");
+    let _ = std::fs::remove_file(project.state_dir().join("handlerd.db-wal"));
+    let _ = std::fs::remove_file(project.state_dir().join("handlerd.db-shm"));
+    let damaged = b"this was a database once".repeat(1000);
+    std::fs::write(&file, &damaged).unwrap();
+
+    let output = program()
+        .args(["serve", "--port", "0", "--api-port", "0"])
+        .current_dir(project.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("handlerd.db is damaged: "), "{said}");
+    assert!(said.contains("hint: put a backup of it back, or move it away"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), damaged);
+}
