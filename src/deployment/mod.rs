@@ -296,9 +296,14 @@ impl Deployments {
             return true;
         }
         // A file may be cut off for a moment before the kernel speaks of it.
+        !self.is_on_disk(function).await
+    }
+
+    /// Whether its folder holds the code of this version: not if new code is held back, or being saved.
+    pub async fn is_on_disk(&self, function: &Arc<Function>) -> bool {
         let (shared, function) = (self.0.clone(), function.clone());
-        let look = move || !shared.discovery.lock().unwrap().holds(&function);
-        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+        let look = move || shared.discovery.lock().unwrap().holds(&function);
+        tokio::task::spawn_blocking(look).await.unwrap_or(true)
     }
 
     /// Notices what has been saved by now.

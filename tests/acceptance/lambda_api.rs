@@ -2,30 +2,11 @@
 //!
 //! What is expected of boto3 stands in `clients/lambda_api_functions.py`.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
+use crate::clients::configured;
 use crate::harness::{TestServer, TestServerBuilder};
 use crate::python_tools::{PythonTools, python_tools};
-
-/// As on a machine where nobody has ever configured AWS.
-fn configured(mut command: Command) -> Command {
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AWS_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .env("AWS_ACCESS_KEY_ID", "dummy")
-        .env("AWS_SECRET_ACCESS_KEY", "dummy")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_CONFIG_FILE", "/dev/null")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("NO_PROXY", "127.0.0.1,localhost")
-        .env("AWS_PAGER", "");
-    command
-}
 
 fn boto3(tools: &PythonTools, scenario: &str, arguments: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/clients/lambda_api_functions.py");
@@ -73,6 +54,14 @@ async fn what_describes_infrastructure_reads_what_it_has_made() {
     let Some(tools) = python_tools("what_describes_infrastructure_reads_what_it_has_made") else { return };
     let server = TestServerBuilder::new().start().await;
     boto3(tools, "infrastructure", &[&server.api, &tools.runtime()]);
+}
+
+#[tokio::test]
+async fn code_that_is_held_back_is_not_told_as_deployed() {
+    let Some(tools) = python_tools("code_that_is_held_back_is_not_told_as_deployed") else { return };
+    let server = TestServerBuilder::new().argument("--keep-last-good").start().await;
+    boto3(tools, "held_back", &[&server.api, &tools.runtime()]);
+    server.wait_for_terminal("goes on with the last version that worked");
 }
 
 #[tokio::test]

@@ -67,7 +67,10 @@ pub async fn update(
     let finished = async {
         replaced.map_err(|error| edit_error(error, &named))?;
         let function = latest(&api, &named).await?;
-        api.uploads.put(api.invoker.store(), &function, upload, &api.state_dir(), zip).await?;
+        // With `--keep-last-good` the code of before may go on: this zip is not its.
+        if api.invoker.deployments().is_on_disk(&function).await {
+            api.uploads.put(api.invoker.store(), &function, upload, &api.state_dir(), zip).await?;
+        }
         let version = match asked.publish {
             Some(true) => Some(publish(&api, &named, None).await?),
             _ => None,

@@ -384,6 +384,19 @@ def declared(url):
     )
 
 
+def held_back(url, runtime):
+    """With `--keep-last-good`, a zip whose code cannot be loaded is not what is deployed."""
+    client = client_of(url)
+    good = zipped(app=CODE % "good")
+    create(client, "careful", Runtime=runtime, Code={"ZipFile": good})
+    active(client, "careful")
+    assert answer(client, "careful") == {"version": "good"}
+    client.update_function_code(FunctionName="careful", ZipFile=zipped(app="def handler(:"))
+    client.get_waiter("function_updated_v2").wait(FunctionName="careful", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    assert answer(client, "careful") == {"version": "good"}
+    assert client.get_function_configuration(FunctionName="careful")["CodeSha256"] == sha(good)
+
+
 def infrastructure(url, runtime):
     """What a provider of Terraform's kind asks: make, read all of it, change, read again, take away."""
     client = client_of(url)
@@ -441,6 +454,6 @@ def infrastructure(url, runtime):
 
 if __name__ == "__main__":
     scenario = sys.argv[1]
-    scenarios = [lifecycle, errors, settings, declared, infrastructure]
+    scenarios = [lifecycle, errors, settings, declared, held_back, infrastructure]
     {known.__name__: known for known in scenarios}[scenario](*sys.argv[2:])
     print(f"{scenario}: ok")
