@@ -116,6 +116,18 @@ impl Event {
     }
 }
 
+/// `false`, and a line that says so, where there is no strace; on CI that is an error.
+fn there_is_strace() -> bool {
+    let found = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(found || !ci, "strace is needed on CI");
+    if !found {
+        // Past the test runner, which shows only what failing tests print.
+        let _ = writeln!(std::io::stderr(), "skipped: there is no strace here (Debian: apt install strace)");
+    }
+    found
+}
+
 fn record(variables: &[(&str, &str)], inject: Option<&str>) -> Vec<Event> {
     let folder = tempfile::tempdir().unwrap();
     let (events, ended) = record_in(folder.path(), variables, inject);
@@ -462,6 +474,9 @@ fn cut(events: &[Event], cuts: usize, seeds: u64) -> Report {
 
 #[test]
 fn what_was_answered_is_there_after_a_power_cut() {
+    if !there_is_strace() {
+        return;
+    }
     let events = record(&[], None);
     let report = cut(&events, 1000, 2);
     assert!(report.cuts >= 1000 && report.answers > 600, "{} {}", report.cuts, report.answers);
@@ -470,6 +485,9 @@ fn what_was_answered_is_there_after_a_power_cut() {
 
 #[test]
 fn what_was_answered_is_there_after_failed_syncs_and_a_power_cut() {
+    if !there_is_strace() {
+        return;
+    }
     let events = record(&[], Some("fdatasync:error=EIO:when=12+17"));
     let report = cut(&events, 1000, 2);
     assert!(report.failed_syncs >= 5, "{}", report.failed_syncs);
@@ -481,6 +499,9 @@ fn what_was_answered_is_there_after_failed_syncs_and_a_power_cut() {
 /// which must not build on it.
 #[test]
 fn what_is_answered_after_a_failed_sync_and_a_crash_is_there_after_a_power_cut() {
+    if !there_is_strace() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let (mut events, ended) = record_in(folder.path(), &[(CRASH, "1")], Some("fdatasync:error=EIO:when=60"));
     assert!(!ended.success(), "it did not crash");
@@ -497,6 +518,9 @@ fn what_is_answered_after_a_failed_sync_and_a_crash_is_there_after_a_power_cut()
 
 #[test]
 fn an_answer_before_the_commit_is_found_out() {
+    if !there_is_strace() {
+        return;
+    }
     let events = record(&[("HANDLERD_TEST_ANSWER_BEFORE_COMMIT", "1")], None);
     assert!(cut(&events, 100, 1).broken > 0);
 }
