@@ -1,0 +1,2 @@
+// The types of what Vite imports.
+/// <reference types="vite/client" />
