@@ -11,7 +11,9 @@
 //! | 5 | [`server`] | builds each floor once, listens, drains and stops from the top |
 //! | 4 | [`gateway`] | API Gateway: address, route, authorize, integrate; WebSockets |
 //! | 4 | [`lambda_api`] | the Lambda API, one file per resource |
+//! | 4 | [`console`] | the web console: pages, and views and streams for them |
 //! | 4 | [`event_sources`] | schedules, queues, streams, buckets, topics, the event bus |
+//! | 3 | [`control_plane`] | the table of the control plane's routes, and the guard made from it |
 //! | 3 | [`invoker`] | the one door to a function: resolve, admit, acquire, invoke, record; asynchronous events |
 //! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
@@ -87,10 +89,12 @@ pub mod fuzzing;
 
 pub mod server;
 
+pub mod console;
 pub mod event_sources;
 pub mod gateway;
 pub mod lambda_api;
 
+pub mod control_plane;
 pub mod invoker;
 
 pub mod deployment;

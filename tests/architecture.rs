@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["cli"],
     &["server"],
-    &["event_sources", "gateway", "lambda_api"],
-    &["invoker"],
+    &["console", "event_sources", "gateway", "lambda_api"],
+    &["control_plane", "invoker"],
     &["deployment", "execution_environment", "published"],
     &["delivery", "http", "interpreter", "logs", "protocol", "store"],
     &["archive", "aws", "packages"],
@@ -30,7 +30,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_sigv4", &["aws", "gateway"]),
     ("aws_smithy_eventstream", &["lambda_api"]),
     ("aws_smithy_types", &["lambda_api"]),
-    ("axum", &["event_sources", "gateway", "http", "lambda_api"]),
+    ("axum", &["console", "control_plane", "event_sources", "gateway", "http", "lambda_api"]),
     ("clap", &["cli"]),
     ("croner", &["trigger"]),
     ("dotenvy", &["deployment"]),
@@ -60,7 +60,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["http"]),
     ("tokio_tungstenite", &["http"]),
     ("toml", &["cli", "deployment"]),
-    ("tower", &["http"]),
+    ("tower", &["control_plane", "http"]),
     ("tracing_subscriber", &["cli"]),
     ("zip", &["archive"]),
 ];

@@ -19,11 +19,11 @@ mod topic;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::aws;
+use crate::control_plane::Routes;
 use crate::deployment::Deployment;
 use crate::invocation::Invocation;
 use crate::invoker::Invoker;
@@ -75,24 +75,24 @@ impl Surroundings {
 /// All of them, running.
 pub struct EventSources {
     tasks: Vec<JoinHandle<()>>,
-    router: Router,
+    routes: Option<Routes>,
 }
 
 impl EventSources {
     pub fn start(surroundings: &Surroundings) -> Self {
-        let (topics, topics_router) = topic::start(surroundings);
+        let (topics, topics_routes) = topic::start(surroundings);
         let tasks = vec![
             schedule::start(surroundings),
             bucket::start(surroundings),
             topics,
             mapping::start(surroundings),
         ];
-        Self { tasks, router: bus::router(surroundings).merge(topics_router) }
+        Self { tasks, routes: Some(bus::routes(surroundings).merge(topics_routes)) }
     }
 
     /// What they are asked by HTTP on the control plane's port.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    pub fn routes(&mut self) -> Routes {
+        self.routes.take().unwrap_or_else(Routes::new)
     }
 
     /// Waits until what they had begun has ended; `stop` has told them.

@@ -1,11 +1,13 @@
 //! `GET /2016-08-19/account-settings`: limits and usage.
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Json, Router, routing};
 use serde_json::{Value, json};
 
 use super::LambdaApi;
 use super::functions::Uploads;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::Read;
 use crate::deployment::{Deployed, Deployment};
 
 /// What all functions together may do at once on AWS, and what must be left for those without a
@@ -13,11 +15,12 @@ use crate::deployment::{Deployed, Deployment};
 pub const CONCURRENCY: u32 = 1000;
 pub const UNRESERVED: u32 = 100;
 
-pub fn routes() -> Router<LambdaApi> {
-    let settings = routing::get(settings);
-    Router::new()
-        .route("/2016-08-19/account-settings", settings.clone())
-        .route("/2016-08-19/account-settings/", settings)
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2016-08-19/account-settings")
+        .get(Read, settings)
+        .at("/2016-08-19/account-settings/")
+        .get(Read, settings)
 }
 
 async fn settings(State(api): State<LambdaApi>) -> Json<Value> {

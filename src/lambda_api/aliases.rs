@@ -1,8 +1,8 @@
 //! `/2015-03-31/functions/NAME/aliases`: names for versions.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,16 +12,23 @@ use super::error::ApiError;
 use super::name::Named;
 use super::page::Page;
 use super::request::{self, check_length, violation};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::function::Version;
 use crate::published::{Alias, AliasError, Weight};
 
 const NAME: &str = "(?!^[0-9]+$)([a-zA-Z0-9-_]+)";
 const VERSION: &str = "(\\$LATEST|[0-9]+)";
 
-pub fn routes() -> Router<LambdaApi> {
-    Router::new()
-        .route("/2015-03-31/functions/{name}/aliases", routing::get(list).post(create))
-        .route("/2015-03-31/functions/{name}/aliases/{alias}", routing::get(get).put(update).delete(delete))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2015-03-31/functions/{name}/aliases")
+        .get(Read, list)
+        .post(Deploy, create)
+        .at("/2015-03-31/functions/{name}/aliases/{alias}")
+        .get(Read, get)
+        .put(Deploy, update)
+        .delete(Deploy, delete)
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! `.../concurrency`: how much of a function may run at once, kept as `ReservedConcurrentExecutions`
 //! in `function.yaml`.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,11 +13,16 @@ use super::error::ApiError;
 use super::functions::edit_error;
 use super::name::{self, Named};
 use super::{LambdaApi, request};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 
-pub fn routes() -> Router<LambdaApi> {
-    Router::new()
-        .route("/2017-10-31/functions/{name}/concurrency", routing::put(put).delete(delete))
-        .route("/2019-09-30/functions/{name}/concurrency", routing::get(get))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2017-10-31/functions/{name}/concurrency")
+        .put(Deploy, put)
+        .delete(Deploy, delete)
+        .at("/2019-09-30/functions/{name}/concurrency")
+        .get(Read, get)
 }
 
 #[derive(Debug, Deserialize)]

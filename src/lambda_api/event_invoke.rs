@@ -1,9 +1,9 @@
 //! `/2019-09-25/functions/NAME/event-invoke-config`: what becomes of asynchronous events. Of `$LATEST`
 //! it stands in `function.yaml` or the template, of versions and aliases in the store.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,15 +13,23 @@ use super::error::ApiError;
 use super::name::{self, Named};
 use super::page::Page;
 use super::request::{self, Qualified, check_range};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::destination::Destination;
 use crate::function::{Asynchronous, LATEST};
 use crate::published::{EVENT_INVOKE, EVENT_INVOKE_TIME};
 use crate::store::Key;
 
-pub fn routes() -> Router<LambdaApi> {
+pub fn routes() -> Routes<LambdaApi> {
     let path = "/2019-09-25/functions/{name}/event-invoke-config";
-    let operations = routing::get(get).put(put).post(update).delete(delete);
-    Router::new().route(path, operations).route(&format!("{path}/list"), routing::get(list))
+    Routes::new()
+        .at(path)
+        .get(Read, get)
+        .put(Deploy, put)
+        .post(Deploy, update)
+        .delete(Deploy, delete)
+        .at(&format!("{path}/list"))
+        .get(Read, list)
 }
 
 #[derive(Deserialize)]

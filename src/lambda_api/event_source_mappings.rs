@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,6 +17,8 @@ use super::LambdaApi;
 use super::error::ApiError;
 use super::name::{self, Named};
 use crate::aws::Service;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::invoker::InvokeError;
 use crate::store::{KeptMapping, MappingState, MappingStatus, declared_uuid};
 use crate::trigger::{Invalid, Kind, Mapping, SourceArn, SourceKind};
@@ -25,11 +27,18 @@ const PAGE: usize = 100;
 /// How long the source's endpoint may take to say whether it is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub fn routes() -> Router<LambdaApi> {
-    Router::new()
-        .route("/2015-03-31/event-source-mappings", routing::get(list).post(create))
-        .route("/2015-03-31/event-source-mappings/", routing::get(list).post(create))
-        .route("/2015-03-31/event-source-mappings/{uuid}", routing::get(get).put(update).delete(delete))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2015-03-31/event-source-mappings")
+        .get(Read, list)
+        .post(Deploy, create)
+        .at("/2015-03-31/event-source-mappings/")
+        .get(Read, list)
+        .post(Deploy, create)
+        .at("/2015-03-31/event-source-mappings/{uuid}")
+        .get(Read, get)
+        .put(Deploy, update)
+        .delete(Deploy, delete)
 }
 
 async fn create(

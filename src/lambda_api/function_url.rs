@@ -9,9 +9,9 @@ use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -24,16 +24,22 @@ use super::name::{self, Named};
 use super::page::Page;
 use super::request::{self, Qualified, check_choice, violation};
 use crate::api::{Api, Authorization, Cors, IntegrationKind, Kind};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::published::UrlConfig;
 
 const NOT_FOUND: &str = "The resource you requested does not exist.";
 const QUALIFIER: &str = "((?!^\\d+$)^[0-9a-zA-Z-_]+$)";
 
-pub fn routes() -> Router<LambdaApi> {
-    let operations = routing::post(create).get(get).put(update).delete(delete);
-    Router::new()
-        .route("/2021-10-31/functions/{name}/url", operations)
-        .route("/2021-10-31/functions/{name}/urls", routing::get(list))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2021-10-31/functions/{name}/url")
+        .post(Deploy, create)
+        .get(Read, get)
+        .put(Deploy, update)
+        .delete(Deploy, delete)
+        .at("/2021-10-31/functions/{name}/urls")
+        .get(Read, list)
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! `/2018-10-31/layers`: layers and their versions.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,6 +16,8 @@ use super::functions::fetch;
 use super::page::Page;
 use super::policy::{self, Removal};
 use super::request::{self, check_choice, check_length, violation};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Admin, Deploy, Read};
 use crate::function::LayerVersion;
 use crate::published::{LAYER_POLICY, Layer, LayerError, NewLayer};
 use crate::store::Key;
@@ -27,15 +29,24 @@ const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 const NOT_FOUND: &str = "The resource you requested does not exist.";
 const ARN: &str = "(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)";
 
-pub fn routes() -> Router<LambdaApi> {
+pub fn routes() -> Routes<LambdaApi> {
     let versions = "/2018-10-31/layers/{name}/versions";
-    Router::new()
-        .route("/2018-10-31/layers", routing::get(list))
-        .route(versions, routing::get(list_versions).post(publish))
-        .route(&format!("{versions}/{{version}}"), routing::get(get).delete(delete))
-        .route(&format!("{versions}/{{version}}/policy"), routing::get(get_policy).post(add_permission))
-        .route(&format!("{versions}/{{version}}/policy/{{sid}}"), routing::delete(remove_permission))
-        .route("/_handlerd/layers/{name}/{version}/content", routing::get(content))
+    Routes::new()
+        .at("/2018-10-31/layers")
+        .get(Read, list)
+        .at(versions)
+        .get(Read, list_versions)
+        .post(Deploy, publish)
+        .at(&format!("{versions}/{{version}}"))
+        .get(Read, get)
+        .delete(Deploy, delete)
+        .at(&format!("{versions}/{{version}}/policy"))
+        .get(Read, get_policy)
+        .post(Admin, add_permission)
+        .at(&format!("{versions}/{{version}}/policy/{{sid}}"))
+        .delete(Admin, remove_permission)
+        .at("/_handlerd/layers/{name}/{version}/content")
+        .get(Read, content)
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! The Lambda API, for boto3 and the aws CLI with `--endpoint-url`: one file per resource.
 //!
-//! On loopback it asks for no credentials, but only programs may use it: see `guard`.
+//! On loopback it asks for no credentials, but only programs may use it: see `control_plane`.
 
 mod account;
 mod aliases;
@@ -10,7 +10,6 @@ mod event_invoke;
 mod event_source_mappings;
 mod function_url;
 mod functions;
-mod guard;
 mod invoke;
 mod layers;
 mod name;
@@ -26,17 +25,17 @@ mod tags;
 mod to_its_end;
 mod versions;
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use crate::aws;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Invoke, Open};
 use crate::function::Function;
 use crate::invoker::Invoker;
 use crate::store::StoreError;
@@ -86,9 +85,8 @@ impl LambdaApi {
         std::path::absolute(folder).unwrap_or_else(|_| folder.clone())
     }
 
-    /// `others`: what else is served on this port, behind the same guard.
-    pub fn service(self, port: u16, others: Router) -> Router {
-        Router::new()
+    pub fn routes(self) -> Routes {
+        Routes::new()
             .merge(account::routes())
             .merge(aliases::routes())
             .merge(concurrency::routes())
@@ -104,19 +102,17 @@ impl LambdaApi {
             .merge(tags::routes())
             .merge(versions::routes())
             .layer(axum::middleware::from_fn(to_its_end::to_its_end))
-            .route("/2015-03-31/functions/{name}/invocations", post(invoke::invoke))
-            .route("/2014-11-13/functions/{name}/invoke-async", post(invoke::invoke_async))
-            .route("/2014-11-13/functions/{name}/invoke-async/", post(invoke::invoke_async))
-            .route("/2021-11-15/functions/{name}/response-streaming-invocations", post(streaming::invoke))
-            .route("/health", get(health))
-            .fallback(unknown)
-            .method_not_allowed_fallback(unknown)
+            .at("/2015-03-31/functions/{name}/invocations")
+            .post(Invoke, invoke::invoke)
+            .at("/2014-11-13/functions/{name}/invoke-async")
+            .post(Invoke, invoke::invoke_async)
+            .at("/2014-11-13/functions/{name}/invoke-async/")
+            .post(Invoke, invoke::invoke_async)
+            .at("/2021-11-15/functions/{name}/response-streaming-invocations")
+            .post(Invoke, streaming::invoke)
+            .at("/health")
+            .get(Open, health)
             .with_state(self)
-            .merge(others)
-            // Of the others' paths too.
-            .method_not_allowed_fallback(unknown)
-            // The outermost layer: nothing is looked at before it has passed.
-            .layer(axum::middleware::from_fn_with_state(guard::Guard::new(port), guard::guard))
     }
 
     /// The region that the caller signed for, as on AWS, where each region has its own endpoint.
@@ -138,8 +134,10 @@ async fn health(State(api): State<LambdaApi>) -> axum::Json<serde_json::Value> {
     axum::Json((api.health)())
 }
 
-async fn unknown(request: axum::extract::Request) -> Result<Infallible, ApiError> {
-    Err(ApiError::NotImplemented(operations::name(request.method().as_str(), request.uri().path())))
+/// Answers what is no route of the control plane.
+pub async fn unknown(request: axum::extract::Request) -> Response {
+    let name = operations::name(request.method().as_str(), request.uri().path());
+    ApiError::NotImplemented(name).into_response()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `/2015-03-31/functions/NAME/policy`: who else may invoke. Kept and given back as on AWS, so that
 //! tools that write and read policies go on; nothing is decided by them here.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +12,8 @@ use super::LambdaApi;
 use super::error::ApiError;
 use super::name;
 use super::request::{self, Qualified, violation};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Admin, Read};
 use crate::function::LATEST;
 use crate::published::POLICY;
 use crate::store::Key;
@@ -20,10 +22,13 @@ use crate::store::Key;
 const LIMIT: usize = 20_480;
 const NOT_FOUND: &str = "The resource you requested does not exist.";
 
-pub fn routes() -> Router<LambdaApi> {
-    Router::new()
-        .route("/2015-03-31/functions/{name}/policy", routing::get(get).post(add))
-        .route("/2015-03-31/functions/{name}/policy/{sid}", routing::delete(remove))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2015-03-31/functions/{name}/policy")
+        .get(Read, get)
+        .post(Admin, add)
+        .at("/2015-03-31/functions/{name}/policy/{sid}")
+        .delete(Admin, remove)
 }
 
 #[derive(Debug, Deserialize)]

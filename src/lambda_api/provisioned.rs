@@ -1,10 +1,10 @@
 //! `/2019-09-30/functions/NAME/provisioned-concurrency`: how many environments of a version are kept
 //! ready.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,15 +14,20 @@ use super::error::ApiError;
 use super::name::Named;
 use super::page::Page;
 use super::request::{self, Qualified};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::function::{LATEST, Version};
 use crate::published::Provision;
 
 /// Environments that must be left for what is not provisioned.
 const UNRESERVED: usize = 1;
 
-pub fn routes() -> Router<LambdaApi> {
-    let operations = routing::put(put).get(get).delete(delete);
-    Router::new().route("/2019-09-30/functions/{name}/provisioned-concurrency", operations)
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2019-09-30/functions/{name}/provisioned-concurrency")
+        .put(Deploy, put)
+        .get(Read, get)
+        .delete(Deploy, delete)
 }
 
 #[derive(Deserialize)]

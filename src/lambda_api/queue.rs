@@ -1,24 +1,29 @@
 //! `/_handlerd/queue`: the queue of asynchronous invocations, for `handlerd queue`. Not part of AWS's API.
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::LambdaApi;
 use super::error::ApiError;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::invoker::Changed;
 use crate::store::{Chosen, Overview, Shown};
 
 /// Rows that are listed, at most and unless said otherwise.
 const LIMIT: usize = 1000;
 
-pub fn routes() -> Router<LambdaApi> {
-    Router::new()
-        .route("/_handlerd/queue", get(list))
-        .route("/_handlerd/queue/{id}", get(show))
-        .route("/_handlerd/queue/retry", post(retry))
-        .route("/_handlerd/queue/discard", post(discard))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/_handlerd/queue")
+        .get(Read, list)
+        .at("/_handlerd/queue/{id}")
+        .get(Read, show)
+        .at("/_handlerd/queue/retry")
+        .post(Deploy, retry)
+        .at("/_handlerd/queue/discard")
+        .post(Deploy, discard)
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! What else a function is set to: `recursion-config`, kept in `function.yaml`;
 //! `runtime-management-config`, kept in the store; and `code-signing-config`, which there is none of.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,19 +12,25 @@ use super::error::ApiError;
 use super::functions::{edit_error, runtime_version_arn};
 use super::request::{self, Qualified, check_choice};
 use super::{LambdaApi, name};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::function::{LATEST, RecursiveLoop};
 use crate::store::Key;
 
 pub const RUNTIME_MANAGEMENT: &str = "runtime-management-config";
 
-pub fn routes() -> Router<LambdaApi> {
-    let recursion = routing::get(recursion).put(put_recursion);
-    let management = routing::get(management).put(put_management);
-    let signing = routing::get(signing).put(put_signing).delete(delete_signing);
-    Router::new()
-        .route("/2024-08-31/functions/{name}/recursion-config", recursion)
-        .route("/2021-07-20/functions/{name}/runtime-management-config", management)
-        .route("/2020-06-30/functions/{name}/code-signing-config", signing)
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2024-08-31/functions/{name}/recursion-config")
+        .get(Read, recursion)
+        .put(Deploy, put_recursion)
+        .at("/2021-07-20/functions/{name}/runtime-management-config")
+        .get(Read, management)
+        .put(Deploy, put_management)
+        .at("/2020-06-30/functions/{name}/code-signing-config")
+        .get(Read, signing)
+        .put(Deploy, put_signing)
+        .delete(Deploy, delete_signing)
 }
 
 #[derive(Debug, Deserialize)]

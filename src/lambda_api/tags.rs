@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,13 +13,18 @@ use super::error::ApiError;
 use super::functions::edit_error;
 use super::name::{self, Named};
 use super::{LambdaApi, request};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 
 const MOST: usize = 50;
 
-pub fn routes() -> Router<LambdaApi> {
-    let tags = routing::get(list).post(tag).delete(untag);
-    // An ARN has slashes in it where it is not a function's.
-    Router::new().route("/2017-03-31/tags/{*arn}", tags)
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        // An ARN has slashes in it where it is not a function's.
+        .at("/2017-03-31/tags/{*arn}")
+        .get(Read, list)
+        .post(Deploy, tag)
+        .delete(Deploy, untag)
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,8 +1,8 @@
 //! `/2015-03-31/functions/NAME/versions`: publishing, and what has been published.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Json, Router, routing};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use super::functions::describe;
 use super::name::Named;
 use super::page::Page;
 use super::request::{self, check_length};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Read};
 use crate::deployment::Deployed;
 use crate::function::{LATEST, Version};
 use crate::published::{DeleteError, PublishError};
@@ -20,9 +22,8 @@ use crate::published::{DeleteError, PublishError};
 /// How often code that changes while it is copied is looked at again.
 const TRIES: usize = 5;
 
-pub fn routes() -> Router<LambdaApi> {
-    let versions = routing::get(list).post(publish);
-    Router::new().route("/2015-03-31/functions/{name}/versions", versions)
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new().at("/2015-03-31/functions/{name}/versions").get(Read, list).post(Deploy, publish)
 }
 
 #[derive(Deserialize)]

@@ -17,6 +17,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::aws::{self, Endpoints};
 use crate::config::Settings;
+use crate::console::{self, Console};
+use crate::control_plane::Guard;
 use crate::delivery::Delivery;
 use crate::deployment::{Changes, Deployed, Deployment, Deployments, Sources, Watcher};
 use crate::event_sources::{EventSources, Surroundings};
@@ -26,7 +28,7 @@ use crate::gateway::{self, Gateway};
 use crate::http::tls::Acceptor;
 use crate::interpreter::{Interpreters, Search};
 use crate::invoker::{Below, Invoker};
-use crate::lambda_api::LambdaApi;
+use crate::lambda_api::{self, LambdaApi};
 use crate::logs::Logs;
 use crate::published::Published;
 use health::{health, runtime_of};
@@ -234,12 +236,12 @@ pub async fn serve(
     tokio::spawn(invoker.clone().keep_provisioned(deployment.clone()));
 
     let stop = watch::Sender::new(false);
-    let event_sources = EventSources::start(&Surroundings {
+    let mut event_sources = EventSources::start(&Surroundings {
         invoker: invoker.clone(),
         aws: house.aws.clone(),
         api_url: addresses.api_url(),
         buckets: std::path::absolute(&settings.buckets)?,
-        deployment,
+        deployment: deployment.clone(),
         stop: stop.subscribe(),
     });
     let queue = invoker.drain(stop.subscribe());
@@ -253,14 +255,19 @@ pub async fn serve(
         health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned()),
     )
     .await?;
+    let console = Console::new(console::Surroundings {
+        invoker: invoker.clone(),
+        interpreters: house.interpreters.clone(),
+        settings: settings.clone(),
+        http_url: addresses.routes_url(),
+        deployment,
+        stop: stop.subscribe(),
+    });
+    let control_plane = lambda_api.routes().merge(event_sources.routes()).merge(console.routes());
+    let control_plane = control_plane.guarded(Guard::new(addresses.api.port()), lambda_api::unknown);
     let listeners = [
         tokio::spawn(crate::http::serve(http, tls.clone(), gateway.clone().service(), stop.subscribe())),
-        tokio::spawn(crate::http::serve(
-            api,
-            None,
-            lambda_api.service(addresses.api.port(), event_sources.router()),
-            stop.subscribe(),
-        )),
+        tokio::spawn(crate::http::serve(api, None, control_plane, stop.subscribe())),
     ];
     if let Err(error) = house.tell_where(addresses.api) {
         tracing::warn!("`handlerd queue` will not find this gateway: {error}");

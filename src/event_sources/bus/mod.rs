@@ -4,16 +4,16 @@
 
 mod input;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Surroundings;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::Invoke;
 use crate::invocation::Invocation;
 use crate::trigger::{Kind, Rule};
 use input::Facts;
@@ -24,9 +24,10 @@ const LONGEST: usize = 1024 * 1024;
 /// Of the request: JSON inside JSON is written longer than it is.
 const LONGEST_REQUEST: usize = 8 * 1024 * 1024;
 
-pub fn router(surroundings: &Surroundings) -> Router {
-    Router::new()
-        .route("/", post(ask))
+pub fn routes(surroundings: &Surroundings) -> Routes {
+    Routes::new()
+        .at("/")
+        .post(Invoke, ask)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
         .with_state(surroundings.clone())
 }

@@ -11,16 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::routing::post;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use super::Surroundings;
 use crate::aws::{AwsError, Service};
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::Open;
 use crate::store::Subscription;
 use crate::trigger::{Kind, Topic, Trigger};
 
@@ -41,10 +41,12 @@ struct Topics {
     subscriptions: Arc<Mutex<BTreeMap<String, Subscription>>>,
 }
 
-pub fn start(surroundings: &Surroundings) -> (JoinHandle<()>, Router) {
+pub fn start(surroundings: &Surroundings) -> (JoinHandle<()>, Routes) {
     let topics = Topics { surroundings: surroundings.clone(), subscriptions: Arc::default() };
-    let router = Router::new()
-        .route("/_handlerd/sns/{token}", post(receive))
+    let routes = Routes::new()
+        // The topic shows that it knows the token.
+        .at("/_handlerd/sns/{token}")
+        .post(Open, receive)
         .layer(DefaultBodyLimit::max(LONGEST))
         .with_state(topics.clone());
     let task = tokio::spawn(async move {
@@ -53,7 +55,7 @@ pub fn start(surroundings: &Surroundings) -> (JoinHandle<()>, Router) {
             () = topics.run() => {}
         }
     });
-    (task, router)
+    (task, routes)
 }
 
 fn topic(trigger: &Trigger) -> Option<&Topic> {

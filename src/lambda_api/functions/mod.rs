@@ -23,13 +23,13 @@ mod validation;
 
 use std::sync::Arc;
 
-use axum::{Router, routing};
-
 use super::LambdaApi;
 use super::error::ApiError;
 use super::name::Named;
 use super::request::{self, conflict};
 use crate::archive::ArchiveError;
+use crate::control_plane::Routes;
+use crate::control_plane::Scope::{Deploy, Open, Read};
 use crate::deployment::EditError;
 use crate::function::Function;
 use crate::published::PublishError;
@@ -43,17 +43,25 @@ pub use uploads::Uploads;
 /// How often a function that changes while it is copied is published again.
 const TRIES: usize = 5;
 
-pub fn routes() -> Router<LambdaApi> {
-    let all = routing::get(list::list).post(create::create);
-    let one = routing::get(read::get).delete(delete::delete);
-    let configuration = routing::get(read::configuration).put(update_configuration::update);
-    Router::new()
-        .route("/2015-03-31/functions", all.clone())
-        .route("/2015-03-31/functions/", all)
-        .route("/2015-03-31/functions/{name}", one)
-        .route("/2015-03-31/functions/{name}/configuration", configuration)
-        .route("/2015-03-31/functions/{name}/code", routing::put(update_code::update))
-        .route("/_handlerd/code/{name}/{version}", routing::get(read::download))
+pub fn routes() -> Routes<LambdaApi> {
+    Routes::new()
+        .at("/2015-03-31/functions")
+        .get(Read, list::list)
+        .post(Deploy, create::create)
+        .at("/2015-03-31/functions/")
+        .get(Read, list::list)
+        .post(Deploy, create::create)
+        .at("/2015-03-31/functions/{name}")
+        .get(Read, read::get)
+        .delete(Deploy, delete::delete)
+        .at("/2015-03-31/functions/{name}/configuration")
+        .get(Read, read::configuration)
+        .put(Deploy, update_configuration::update)
+        .at("/2015-03-31/functions/{name}/code")
+        .put(Deploy, update_code::update)
+        // The link is signed.
+        .at("/_handlerd/code/{name}/{version}")
+        .get(Open, read::download)
 }
 
 /// The function that is meant, as it is now.

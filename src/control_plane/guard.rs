@@ -4,21 +4,36 @@
 //! (a page whose name was rebound to 127.0.0.1 still sends its own), the Origin, if there is one, is
 //! ours including the port, and the browser does not say that the request comes from elsewhere.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::{HOST, ORIGIN};
 
-use super::error::ApiError;
+use super::{Entry, Scope, refusal, scope_of};
 
 #[derive(Clone)]
 pub struct Guard {
     port: u16,
+    table: Vec<Entry>,
 }
 
 impl Guard {
     pub fn new(port: u16) -> Self {
-        Self { port }
+        Self { port, table: Vec::new() }
+    }
+
+    /// The guard of these routes.
+    pub(super) fn of(mut self, table: Vec<Entry>) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// Whether whoever sent this may do what the scope stands for.
+    fn admits(&self, _request: &Request, _scope: Scope) -> bool {
+        true
     }
 
     fn check(&self, request: &Request) -> Result<(), String> {
@@ -46,12 +61,12 @@ impl Guard {
                 .and_then(|origin| origin.strip_prefix("http://"))
                 .is_some_and(|o| o == host);
             if !ours {
-                return Err("web pages of another origin may not use the Lambda API".to_owned());
+                return Err("web pages of another origin may not use the control plane".to_owned());
             }
         }
         for site in request.headers().get_all("sec-fetch-site") {
             if !matches!(site.as_bytes(), b"same-origin" | b"none") {
-                return Err("web pages of another site may not use the Lambda API".to_owned());
+                return Err("web pages of another site may not use the control plane".to_owned());
             }
         }
         Ok(())
@@ -68,14 +83,16 @@ impl Guard {
     }
 }
 
-pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, ApiError> {
-    match guard.check(&request) {
-        Ok(()) => Ok(next.run(request).await),
-        Err(reason) => {
-            tracing::warn!(target: "request", "refused on the Lambda API: {reason}");
-            Err(ApiError::Forbidden(reason))
-        }
+pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if let Err(reason) = guard.check(&request) {
+        tracing::warn!(target: "request", "refused on the control plane: {reason}");
+        return refusal(StatusCode::FORBIDDEN, "AccessDeniedException", &reason);
     }
+    let scope = scope_of(&guard.table, request.method(), request.extensions().get());
+    if !guard.admits(&request, scope) {
+        return refusal(StatusCode::UNAUTHORIZED, "UnrecognizedClientException", "credentials are needed");
+    }
+    next.run(request).await
 }
 
 #[cfg(test)]
