@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 8] = [
     &["console", "event_sources", "gateway", "lambda_api"],
     &["control_plane", "invoker"],
     &["deployment", "execution_environment", "published"],
-    &["delivery", "http", "interpreter", "logs", "protocol", "store"],
+    &["delivery", "history", "http", "interpreter", "logs", "metrics", "protocol", "store"],
     &["archive", "aws", "packages"],
     &["api", "config", "destination", "function", "inotify", "invocation", "samples", "trigger"],
 ];

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::options::{Common, NamedPlace};
 use super::output::{self, LogStyle};
-use crate::invocation::Invocation;
+use crate::invocation::{Asker, Invocation};
 use crate::invoker::InvokeError;
 use crate::server::{self, House};
 
@@ -46,6 +46,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             function_arn: settings.account.function_arn(&settings.account.region, &arguments.name),
             client_context: None,
             event,
+            asker: Asker::Invoke,
         };
         let completed = house.invoker.invoke(&arguments.name, invocation).await;
         house.invoker.finish().await;

@@ -364,6 +364,9 @@ fn after_deployment(
     deployment: &Deployment,
     changes: &Changes,
 ) {
+    if !changes.removed.is_empty() {
+        invoker.forget_others(deployment);
+    }
     for name in changes.changed.iter().chain(&changes.removed) {
         let current = deployment.functions.get(name);
         invoker.environments().retire(name, current.and_then(|deployed| deployed.function()));
