@@ -69,20 +69,20 @@ struct Follower {
 }
 
 impl Follower {
-    /// One or several events; `None`: the gateway stops.
+    /// `None`: the gateway stops.
     async fn next(&mut self) -> Option<String> {
         tokio::select! {
             biased;
-            () = stopped(&mut self.stop) => return None,
+            () = stopped(&mut self.stop) => None,
             changed = self.deployment.changed() => {
                 changed.ok()?;
-                return Some(self.deployed());
+                Some(self.deployed())
             }
             changed = self.published.changed() => {
                 changed.ok()?;
-                return Some(self.told_of(&[], &[]));
+                Some(self.told_of(&[], &[]))
             }
-            () = sleep(BEAT) => return Some(":\n\n".to_owned()),
+            () = sleep(BEAT) => Some(":\n\n".to_owned()),
         }
     }
 
