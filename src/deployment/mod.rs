@@ -53,6 +53,7 @@ pub use template::parameters::parse_overrides;
 pub use template::{Finding, Frame, Status, write as export};
 use territory::{TEMPLATE, Territory};
 pub use watch::{Judge, Listener, WatchError, Watcher};
+pub use yaml::mistake as yaml_mistake;
 
 /// How long a request waits, at most, for a function that is being saved. Whoever writes without a
 /// pause gets what there is.

@@ -260,6 +260,7 @@ pub async fn serve(
         interpreters: house.interpreters.clone(),
         settings: settings.clone(),
         http_url: addresses.routes_url(),
+        describe: lambda_api.describe(),
         deployment,
         stop: stop.subscribe(),
     });

@@ -12,6 +12,7 @@ mod bus;
 mod cli;
 mod clients;
 mod commands;
+mod console;
 mod databases;
 mod destinations;
 mod durability;
