@@ -12,6 +12,7 @@ mod bus;
 mod cli;
 mod clients;
 mod commands;
+mod console_triggers;
 mod databases;
 mod destinations;
 mod durability;
