@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::discover::{DOTENV, FUNCTION_YAML};
 use super::test_events::TEST_EVENTS;
-use super::{EditError, document, trash};
+use super::{EditError, document, local, trash};
 use crate::archive::{self, Limits};
 
 /// Folders that are being made; the process id follows.
@@ -119,10 +119,13 @@ pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
     }
 }
 
-pub fn set_properties(place: &Place, properties: &[(&str, Option<Value>)]) -> Result<(), EditError> {
+pub fn set_properties(place: &Place, properties: &[(&'static str, Option<Value>)]) -> Result<(), EditError> {
     let path = place.existing()?.join(FUNCTION_YAML);
     let unreadable = |reason| EditError::Unreadable { path: path.clone(), reason };
-    amend(&path, |text| document::edit(text, properties).map_err(unreadable))
+    amend(&path, |text| {
+        let properties = local::left_out(&path, text, properties)?;
+        document::edit(text, &properties).map_err(unreadable)
+    })
 }
 
 /// A file's text changed. If somebody saves it meanwhile, theirs is what is changed.

@@ -3,6 +3,7 @@
 //! - `document`: properties replaced in the text of a `function.yaml`.
 //! - `events`: its `Events`, one by one.
 //! - `test_events`: events to try a function with, kept beside it.
+//! - `local`: variables of `.env`, which stay out of `function.yaml`.
 //! - `folder`: a function's folder made, its code exchanged, put away.
 //! - `trash`: how long what was put away is kept.
 //!
@@ -12,6 +13,7 @@
 mod document;
 mod events;
 mod folder;
+mod local;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
