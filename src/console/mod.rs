@@ -12,6 +12,7 @@ mod invocations;
 mod logs;
 mod metrics;
 mod overview;
+mod sent;
 mod test_events;
 mod triggers;
 

@@ -48,7 +48,10 @@ use crate::trigger::Trigger;
 
 pub use discover::{Discovery, Found, Problem, Severity, is_left_out};
 pub use dotenv::names as dotenv_names;
-pub use edit::{Code, EditError, Properties, is_configuration};
+pub use edit::{
+    Code, ComesTo, EditError, EventChange, Events, LARGEST_TEST_EVENT, Properties, TestEvent, Written,
+    is_configuration, written_in,
+};
 pub use template::parameters::parse_overrides;
 pub use template::{Finding, Frame, Status, write as export};
 use territory::{TEMPLATE, Territory};

@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod commands;
 mod console;
+mod console_triggers;
 mod databases;
 mod destinations;
 mod durability;
