@@ -31,10 +31,11 @@ export async function refresh(): Promise<void> {
   }
   asked = true;
   try {
-    const [overview, queue] = await Promise.all([views.overview(), views.queue().catch(() => undefined)]);
-    live.overview = overview;
+    // The list does not wait for the queue.
+    const queue = views.queue().catch(() => undefined);
+    live.overview = await views.overview();
     live.error = undefined;
-    live.dead = queue?.events.filter((event) => event.state === 'dead').length ?? 0;
+    live.dead = (await queue)?.events.filter((event) => event.state === 'dead').length ?? 0;
   } catch (error) {
     live.error = error;
   }
