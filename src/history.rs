@@ -40,12 +40,13 @@ struct Kept {
 }
 
 /// Word of an invocation that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Told {
     pub function: String,
     pub request_id: String,
     pub ok: bool,
     pub duration: Duration,
+    pub entry: Arc<Entry>,
 }
 
 /// An invocation as it is kept.
@@ -55,6 +56,9 @@ pub struct Entry {
     pub request_id: String,
     pub time: SystemTime,
     pub asker: Asker,
+    /// As the caller named it, with the qualifier that was given.
+    pub function_arn: String,
+    pub trace_id: String,
     /// `$LATEST` or a number.
     pub version: String,
     pub ok: bool,
@@ -119,12 +123,13 @@ impl History {
     }
 
     pub fn add(&self, entry: Entry) {
+        let entry = Arc::new(entry);
         if self.0.told.receiver_count() > 0 {
-            let Entry { function, request_id, ok, usage, .. } = &entry;
+            let Entry { function, request_id, ok, usage, .. } = &*entry;
             let (function, request_id) = (function.clone(), request_id.clone());
             // An error: the last listener has just gone.
-            let _ =
-                self.0.told.send(Arc::new(Told { function, request_id, ok: *ok, duration: usage.duration }));
+            let told = Told { function, request_id, ok: *ok, duration: usage.duration, entry: entry.clone() };
+            let _ = self.0.told.send(Arc::new(told));
         }
         self.lock().add(entry, self.0.limit);
     }
@@ -168,7 +173,7 @@ impl History {
 }
 
 impl Kept {
-    fn add(&mut self, entry: Entry, limit: usize) {
+    fn add(&mut self, entry: Arc<Entry>, limit: usize) {
         self.bytes += entry.size();
         // Looked up first: an entry would need a name of its own each time.
         if !self.of.contains_key(&entry.function) {
@@ -177,7 +182,7 @@ impl Kept {
         let numbers = self.of.get_mut(&entry.function).expect("inserted above");
         numbers.push_back(self.next);
         let too_many = if numbers.len() > KEPT { numbers.pop_front() } else { None };
-        self.entries.insert(self.next, Arc::new(entry));
+        self.entries.insert(self.next, entry);
         self.next += 1;
         if let Some(gone) = too_many.and_then(|number| self.entries.remove(&number)) {
             self.bytes -= gone.size();
@@ -203,6 +208,8 @@ mod tests {
             request_id: format!("id-{number}"),
             time: SystemTime::UNIX_EPOCH,
             asker: Asker::Invoke,
+            function_arn: String::new(),
+            trace_id: String::new(),
             version: "$LATEST".to_owned(),
             ok: true,
             error_type: None,
@@ -232,7 +239,8 @@ mod tests {
         assert_eq!(history.get("f", "id-50").unwrap().request_id, "id-50");
         history.keep_only(|function| function == "g");
         assert!(history.of("f", None, 2).unwrap().is_empty());
-        assert_eq!(history.lock().bytes, history.get("g", "id-1000").unwrap().size());
+        let left = history.get("g", "id-1000").unwrap().size();
+        assert_eq!(history.lock().bytes, left);
     }
 
     #[test]

@@ -177,6 +177,11 @@ impl Invoker {
         &self.0.delivery
     }
 
+    /// `None`: they cannot be kept.
+    pub fn logs(&self) -> Option<&Logs> {
+        self.0.logs.as_ref()
+    }
+
     pub fn account(&self) -> &Account {
         &self.0.account
     }
@@ -193,7 +198,7 @@ impl Invoker {
     /// Forgets what was kept of functions that are deployed no more.
     pub fn forget_others(&self, deployment: &Deployment) {
         let is_there = |name: &str| deployment.functions.contains_key(name);
-        self.0.metrics.keep_only(is_there);
+        self.0.metrics.prune(is_there);
         self.0.history.keep_only(is_there);
     }
 
@@ -323,6 +328,7 @@ impl Invoker {
         speaker: Option<&mut Speaker>,
     ) -> Result<Completed, Invocation> {
         let began = SystemTime::now();
+        let running = self.0.metrics.begin(function.name.as_str());
         let (finished, init, in_init) = match acquired {
             Acquired::Ready { mut lease, limit } => {
                 let init = lease.take_init();
@@ -335,7 +341,9 @@ impl Invoker {
         }
         let cold = init.is_some();
         let completed = self.complete(function, &invocation, began, finished, init, in_init);
-        self.remember(function, invocation, began, &completed, cold);
+        running.ended(completed.usage.duration, completed.outcome.failure().is_some(), cold || in_init);
+        drop(running);
+        self.remember(function, invocation, began, &completed);
         Ok(completed)
     }
 
@@ -387,23 +395,23 @@ impl Invoker {
         Completed { outcome, usage, log, executed_version: function.version.to_string() }
     }
 
-    /// Into the figures and the history, before whoever waits has the answer.
+    /// Into the history, before whoever waits has the answer.
     fn remember(
         &self,
         function: &Function,
         invocation: Invocation,
         began: SystemTime,
         completed: &Completed,
-        cold: bool,
     ) {
         let Completed { outcome, usage, log, executed_version } = completed;
         let ok = outcome.failure().is_none();
-        self.0.metrics.invoked(function.name.as_str(), began, usage.duration, ok, cold);
         self.0.history.add(Entry {
             function: function.name.to_string(),
             request_id: invocation.request_id,
             time: began,
             asker: invocation.asker,
+            function_arn: invocation.function_arn,
+            trace_id: invocation.trace_id,
             version: executed_version.clone(),
             ok,
             error_type: outcome.error_type(),

@@ -1,5 +1,6 @@
 //! Builds each floor once, listens, drains and stops from the top.
 
+mod figures;
 mod health;
 mod needs;
 mod python;
@@ -206,6 +207,8 @@ pub async fn serve(
         async move { environments.keep_house().await }
     });
     tokio::spawn(invoker.store().clone().keep_house_forever());
+    figures::restore(&invoker).await;
+    tokio::spawn(figures::keep_forever(invoker.clone()));
     invoker.deployments().empty_trash();
 
     let (deployed, deployment) = watch::channel(invoker.deployments().current());
@@ -304,6 +307,7 @@ pub async fn serve(
     }
     // Joins a thread; not on the runtime's own.
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
+    figures::write_all(&invoker).await;
     invoker.finish().await;
     Ok(())
 }

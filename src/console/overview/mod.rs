@@ -35,8 +35,16 @@ fn all(surroundings: &Surroundings) -> Value {
     let urls = urls::of(deployment.apis.iter().chain(published.iter()), &surroundings.http_url);
     let functions = deployment.functions.iter().map(|(name, deployed)| {
         let mut told = function(surroundings, name, deployed);
-        // Nobody counts them yet.
-        told["minutes"] = json!([]);
+        let minutes = surroundings.invoker.metrics().last_hour(name.as_str());
+        let minutes = minutes.iter().map(|minute| {
+            json!({
+                "t_ms": minute.t_ms,
+                "invocations": minute.invocations,
+                "errors": minute.errors,
+                "p50_ms": minute.p50_ms,
+            })
+        });
+        told["minutes"] = minutes.collect();
         told["urls"] = urls.get(name.as_str()).cloned().unwrap_or_default().into();
         told
     });
