@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let flusher = output::start_logging(LogStyle::Text, level);
     let runtime = super::runtime()?;
     let completed = runtime.block_on(async {
-        let house = House::build(&settings, None)?;
+        let house = House::build(&settings, None, None)?;
         let invocation = Invocation {
             request_id: Invocation::new_request_id(),
             trace_id: Invocation::new_trace_id(jiff::Timestamp::now().as_second().max(0) as u64)
