@@ -20,7 +20,6 @@ use super::lockout::Lockout;
 use super::{Scope, refusal};
 use crate::aws::credentials::{Credential, Credentials};
 use crate::aws::signature::{Claim, INVALID_TOKEN, MISMATCH, Signed, hex};
-use crate::config::Account;
 use crate::http::Peer;
 
 /// The longest that the Lambda API takes is code of 50 MB in base64.
@@ -55,19 +54,17 @@ pub struct Access {
     credentials: Credentials,
     /// The gateway's own, of this run: not guessed by anybody, so never locked out.
     own: Vec<String>,
-    pub account: Account,
     lockout: Lockout,
     long_bodies: Semaphore,
 }
 
 impl Access {
     /// `own`: credentials that are not in the file.
-    pub fn new(file: std::path::PathBuf, own: Vec<Credential>, account: Account) -> Self {
+    pub fn new(file: std::path::PathBuf, own: Vec<Credential>) -> Self {
         let keys = own.iter().map(|own| own.access_key.clone()).collect();
         Self {
             credentials: Credentials::private(file, own),
             own: keys,
-            account,
             lockout: Lockout::default(),
             long_bodies: Semaphore::new(LONG_BODIES),
         }

@@ -14,7 +14,7 @@ use super::access::{Access, Caller};
 use super::audit::{Audit, Change};
 use super::origin::Names;
 use super::{Entry, Scope, action, refusal, scope_of};
-use crate::config::Network;
+use crate::config::{Account, Network};
 use crate::http::{Forwarded, Peer};
 
 /// A change's answer is looked at for the hash of the code, up to this length.
@@ -27,12 +27,13 @@ pub struct Guard {
     audit: Option<Audit>,
     /// Nobody else on other machines may speak to us, as what they say would not be encrypted.
     proxies: Option<Vec<Network>>,
+    account: Option<Account>,
     table: Vec<Entry>,
 }
 
 impl Guard {
     pub fn new(names: Names) -> Self {
-        Self { names, access: None, audit: None, proxies: None, table: Vec::new() }
+        Self { names, access: None, audit: None, proxies: None, account: None, table: Vec::new() }
     }
 
     /// Asks everybody for credentials.
@@ -43,6 +44,12 @@ impl Guard {
 
     pub fn recording(mut self, audit: Audit) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// Whose functions these appear to be, for the names of what is acted on.
+    pub fn of_account(mut self, account: Account) -> Self {
+        self.account = Some(account);
         self
     }
 
@@ -145,7 +152,7 @@ impl Guard {
 
     fn change(&self, request: &Request, route: Option<&MatchedPath>, caller: &Caller) -> Change {
         let path = request.uri().path();
-        let account = self.access.as_deref().map(|access| &access.account);
+        let account = self.account.as_ref();
         let (region, id) = account.map_or(("", ""), |account| (&account.region, &account.id));
         let peer = request.extensions().get::<Peer>();
         Change {
@@ -161,7 +168,7 @@ impl Guard {
     /// As AWS words it, and what to do.
     fn denied(&self, caller: &Caller, scope: Scope, change: &Change) -> Response {
         let (action, resource) = (&change.action, &change.resource);
-        let account = self.access.as_deref().map_or("", |access| &access.account.id);
+        let account = self.account.as_ref().map_or("", |account| &account.id);
         let message = format!(
             "User: arn:aws:iam::{account}:user/{} is not authorized to perform: {action} on resource: {resource} \
              because no identity-based policy allows the {action} action",

@@ -69,11 +69,14 @@ fn plane_with(asks: bool, longest_log: u64) -> Plane {
         std::fs::write(&file, text.concat()).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&file, mode).unwrap();
-        let account = Account { id: "123456789012".into(), region: "eu-west-1".into() };
-        Arc::new(Access::new(file, Vec::<Credential>::new(), account))
+        Arc::new(Access::new(file, Vec::<Credential>::new()))
     });
     let names = Names::new(vec![3001], Some([127, 0, 0, 1].into()), &[]);
-    let guard = Guard::new(names).asking(access).recording(Audit::with(folder.path(), longest_log).unwrap());
+    let account = Account { id: "123456789012".into(), region: "eu-west-1".into() };
+    let guard = Guard::new(names)
+        .of_account(account)
+        .asking(access)
+        .recording(Audit::with(folder.path(), longest_log).unwrap());
     let router = routes.guarded(guard, || async { http::StatusCode::NOT_FOUND });
     Plane { router, table, ran, folder }
 }

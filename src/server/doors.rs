@@ -90,7 +90,7 @@ impl Keys {
         // Functions have inherited these.
         let inherited = Credentials::of_environment().map(|known| Credential { scopes: invoke, ..known });
         let own = [role.clone(), local].into_iter().chain(inherited).collect();
-        let access = Access::new(file, own, settings.account.clone());
+        let access = Access::new(file, own);
         let known = access.known().map_err(|reason| anyhow::anyhow!("{reason}"))?;
         for credential in known.iter() {
             if let Some(problem) = &credential.problem {

@@ -315,6 +315,7 @@ pub async fn serve(
     let ports = [addresses.api.port()].into_iter().chain(back_port.transpose()?).collect();
     let names = Names::new(ports, Some(settings.host), &settings.doors.allowed_hosts);
     let mut guard = Guard::new(names).recording(audit).asking(keys.as_ref().map(|keys| keys.access.clone()));
+    guard = guard.of_account(settings.account.clone());
     if settings.doors.behind_proxy {
         guard = guard.behind(settings.doors.trusted_proxies.clone());
     }
