@@ -5,6 +5,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod proxies;
 mod spelling;
 pub mod tls;
 pub mod web_socket;
@@ -28,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt};
 
+pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
 
 /// From the first byte of a request to the end of its header; also how long a connection may be idle.
@@ -77,6 +79,7 @@ pub fn reason<B>(response: &Response<B>) -> Option<&str> {
 pub async fn serve<S>(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
+    proxies: Proxies,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -105,7 +108,8 @@ pub async fn serve<S>(
         match accepted {
             Ok((stream, peer)) => {
                 let tls = tls.clone();
-                let connection = Connection { stream, tls, peer, watcher: graceful.watcher() };
+                let proxies = proxies.clone();
+                let connection = Connection { stream, tls, peer, proxies, watcher: graceful.watcher() };
                 tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
             }
             Err(error) => {
@@ -122,6 +126,7 @@ struct Connection {
     stream: TcpStream,
     tls: Option<tls::Acceptor>,
     peer: SocketAddr,
+    proxies: Proxies,
     watcher: Watcher,
 }
 
@@ -135,7 +140,7 @@ impl Connection {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
-        let Self { stream, tls, peer, watcher } = self;
+        let Self { stream, tls, peer, proxies, watcher } = self;
         let _ = stream.set_nodelay(true);
         // The builder waits for the first byte without a limit: it has to see which HTTP it is.
         tokio::select! {
@@ -146,7 +151,7 @@ impl Connection {
             }
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let conversation = Conversation { peer, watcher, builder, stop };
+        let conversation = Conversation { peer, proxies, watcher, builder, stop };
         let Some(tls) = tls else { return conversation.run(stream, None, service).await };
         let mut stop = conversation.stop.clone();
         let accepted = tokio::select! {
@@ -163,6 +168,7 @@ impl Connection {
 /// What is spoken on a connection, encrypted or not.
 struct Conversation {
     peer: SocketAddr,
+    proxies: Proxies,
     watcher: Watcher,
     builder: Arc<auto::Builder<TokioExecutor>>,
     stop: watch::Receiver<bool>,
@@ -175,7 +181,7 @@ impl Conversation {
         S::Future: Send + 'static,
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, watcher, builder, stop } = self;
+        let Self { peer, proxies, watcher, builder, stop } = self;
         let activity = watch::Sender::new(Activity::default());
         let active = activity.subscribe();
         let (stream, heads) = spelling::Recorded::new(stream);
@@ -184,7 +190,7 @@ impl Conversation {
             let expects = request.headers().contains_key(http::header::EXPECT);
             let mut request =
                 request.map(|body| Body::new(RequestBody { body: Some(body), discard: !expects }));
-            request.extensions_mut().insert(Peer(peer));
+            proxies::correct(&mut request, peer, &proxies);
             if let Some(encryption) = &encryption {
                 request.extensions_mut().insert(encryption.clone());
             }

@@ -450,7 +450,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = watch::Sender::new(false);
-        let serving = tokio::spawn(super::super::serve(listener, None, service, stop.subscribe()));
+        let serving = tokio::spawn(super::super::serve(
+            listener,
+            None,
+            super::super::Proxies::from([]),
+            service,
+            stop.subscribe(),
+        ));
         let fake = "POST / HTTP/1.1\r\nFAKE: x\r\n\r\n";
         let large = "y".repeat(300_000);
         let requests = [

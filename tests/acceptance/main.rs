@@ -45,6 +45,7 @@ mod raw_http;
 mod reload;
 mod sam_apps;
 mod schedules;
+mod security;
 mod smoke;
 mod sqs;
 mod streaming;
