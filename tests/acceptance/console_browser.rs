@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use crate::browser::chromium;
-use crate::harness::{TestServer, TestServerBuilder};
+use crate::commands;
+use crate::harness::{TestServer, TestServerBuilder, program};
 use crate::node_tools::node_tools;
 
 const HELLO: &str = "def lambda_handler(event, context):
@@ -29,11 +30,8 @@ async fn walk(script: &'static str, server: &TestServer, more: &[(&'static str, 
         .envs(more.iter().map(|(name, value)| (*name, value)));
     // Ends by itself: the script sets itself a limit.
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}:\n{said}");
     for line in said.lines().filter(|line| line.starts_with("      ")) {
         // Figures, past the test runner, which shows only what failing tests print.
@@ -44,8 +42,7 @@ async fn walk(script: &'static str, server: &TestServer, more: &[(&'static str, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_walk() {
-    let server =
-        TestServerBuilder::new().handler("hello", HELLO).handler("fails", FAILS).start().await;
+    let server = TestServerBuilder::new().handler("hello", HELLO).handler("fails", FAILS).start().await;
     let settings = format!("{}/2019-09-25/functions/fails/event-invoke-config", server.api);
     let put = server.client.put(settings).body(r#"{"MaximumRetryAttempts": 0}"#);
     assert_eq!(server.send(put).await.status, 200);
@@ -91,6 +88,26 @@ async fn a_hostile_page_has_no_effect() {
         // They did arrive, and were turned away.
         assert!(terminal.matches("refused").count() > 10, "{terminal}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_where_one_is_asked_for() {
+    let builder = TestServerBuilder::new().handler("hello", HELLO);
+    let folder = builder.folder().to_owned();
+    let create = |name: &str, scopes: &str| {
+        let arguments = ["credentials", "create", name, "--token", "--scopes", scopes];
+        let ended = commands::run(program().args(arguments).current_dir(&folder), "");
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout.lines().find_map(|line| line.strip_prefix("token = ")).expect("a token").to_owned()
+    };
+    let (reader, editor) = (create("reader", "read"), create("editor", "read,invoke,deploy"));
+    let server = builder.argument("--require-credentials").start().await;
+    let revoke = format!(
+        "cd '{}' && '{}' credentials revoke editor",
+        folder.display(),
+        env!("CARGO_BIN_EXE_handlerd")
+    );
+    walk("real/token.mjs", &server, &[("READER", reader), ("EDITOR", editor), ("REVOKE", revoke)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

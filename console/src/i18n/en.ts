@@ -34,7 +34,7 @@ export const en = {
   'error.429': 'Too many at once: wait a moment, or raise the concurrency.',
   'error.500': 'The terminal of handlerd says more.',
   'token.title': 'This gateway asks for a token',
-  'token.text': 'It is reached from elsewhere, so the console opens only with a token of this gateway: handlerd token create makes one.',
+  'token.text': 'It is reached from elsewhere, so the console opens only with a token: handlerd credentials create NAME --token makes one.',
   'token.label': 'Token',
   'token.open': 'Open the console',
   'state.active': 'Active',
