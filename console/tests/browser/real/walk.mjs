@@ -257,7 +257,7 @@ await step('configuration: each section; what is saved is stored', async () => {
       for (const version of ['first', 'second']) {
         await page.getByPlaceholder('Description').fill(version);
         await button('Publish version').click();
-        await page.getByText(version).first().waitFor();
+        await page.getByRole('cell', { name: version, exact: true }).waitFor();
         disk('hello', 'lambda_function.py', `def lambda_handler(event, context):\n    return 'after ${version}'\n`);
         await until('deployed', async () => (await answer('/hello')).includes(`after ${version}`));
       }
@@ -321,6 +321,8 @@ await step('the list is live as files change on disk; search, deep link, back bu
   await link('from_disk').waitFor();
   disk('from_disk', 'function.yaml', 'Timeout: nonsense\n');
   await page.locator('tr', { hasText: 'from_disk' }).locator('.badge.bad').waitFor();
+  disk('from_disk', 'function.yaml', 'Timeout: 5\n');
+  await page.locator('tr', { hasText: 'from_disk' }).locator('.badge.ok').waitFor();
   await link('from_disk').click();
   await editor().waitFor();
   await page.goBack();
