@@ -1,5 +1,6 @@
 // Charts over time, with uPlot, in the colours of the page.
 import uPlot from 'uplot';
+import { t } from '../i18n/index.ts';
 import 'uplot/dist/uPlot.min.css';
 
 export interface Series { label: string; colour: string; values: (number | null)[]; bars?: boolean }
@@ -18,7 +19,7 @@ export function draw(host: HTMLElement, times_ms: number[], series: Series[], un
       cursor: { drag: { x: false, y: false } },
       axes: [{ ...axis, values: (_, all) => all.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) }, { ...axis, size: unit === '' ? 48 : 72, ...(unit === '' ? { incrs: COUNTS } : {}), values: (_, all) => all.map((value) => `${value}${unit}`) }],
       scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
-      series: [{ value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString() : '–') }, ...series.map((one) => ({
+      series: [{ label: t('time'), value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString() : '–') }, ...series.map((one) => ({
         label: one.label, stroke: token(one.colour), width: 2, points: { show: false }, spanGaps: false,
         ...(one.bars ? { fill: token(one.colour), paths: uPlot.paths.bars!({ size: [0.7, 24] }) } : {}),
         value: (_: uPlot, value: number | null) => (value === null || value === undefined ? '–' : `${Math.round(value * 10) / 10}${unit}`),
