@@ -539,8 +539,9 @@ fn a_start_that_trusts_a_sync_after_one_that_failed_is_found_out() {
     if !there_is_strace() {
         return;
     }
-    // Which pages the failed sync leaves out is another matter each time.
-    let found_out = (0..5).any(|_| {
+    // Which sync fails, and which of its pages are left out, is another matter each time: about one
+    // record in two shows it.
+    let found_out = (0..20).any(|_| {
         let (events, crashed) = record_a_crash(&[("HANDLERD_TEST_TRUST_LOG", "1")]);
         let start = &events[..events.len().min(crashed + START)];
         let broken = std::panic::catch_unwind(|| cut_from(crashed, start, start.len(), 10).broken);
