@@ -728,8 +728,13 @@ fn serve_says_why_it_cannot_start() {
     }
     for host in ["0.0.0.0", "::"] {
         let text = refusal(desk.run(&["--host", host, "--port", "0", "--api-port", "0"]), 1);
-        assert!(text.starts_with(&format!("error: refusing to listen on {host}: ")), "{text}");
+        let expected = format!(
+            "error: refusing to listen on {host}: anybody who reaches that address could run code on this machine, and \
+             there are no credentials in "
+        );
+        assert!(text.starts_with(&expected), "{text}");
         assert!(text.contains("\nhint: leave out `--host`"), "{text}");
+        assert!(text.contains("`handlerd credentials create NAME`"), "{text}");
     }
     let text = refusal(desk.run(&["--host", "example.com"]), 2);
     assert!(text.contains("an IP address is needed, such as 127.0.0.1 or ::1"), "{text}");
