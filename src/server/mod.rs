@@ -25,6 +25,7 @@ use crate::event_sources::{EventSources, Surroundings};
 use crate::execution_environment::{Common, Environments};
 use crate::function::Function;
 use crate::gateway::{self, Gateway};
+use crate::http::Admission;
 use crate::http::tls::Acceptor;
 use crate::interpreter::{Interpreters, Search};
 use crate::invoker::{Below, Invoker};
@@ -265,9 +266,12 @@ pub async fn serve(
     });
     let control_plane = lambda_api.routes().merge(event_sources.routes()).merge(console.routes());
     let control_plane = control_plane.guarded(Guard::new(addresses.api.port()), lambda_api::unknown);
+    let descriptors = more_descriptors();
+    let [http_door, api_door] = [(); 2].map(|()| Admission::new(settings.connections, descriptors));
+    let service = gateway.clone().service();
     let listeners = [
-        tokio::spawn(crate::http::serve(http, tls.clone(), gateway.clone().service(), stop.subscribe())),
-        tokio::spawn(crate::http::serve(api, None, control_plane, stop.subscribe())),
+        tokio::spawn(crate::http::serve(http, tls.clone(), http_door, service, stop.subscribe())),
+        tokio::spawn(crate::http::serve(api, None, api_door, control_plane, stop.subscribe())),
     ];
     if let Err(error) = house.tell_where(addresses.api) {
         tracing::warn!("`handlerd queue` will not find this gateway: {error}");
@@ -305,6 +309,20 @@ pub async fn serve(
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
     invoker.finish().await;
     Ok(())
+}
+
+/// As many descriptors as may be had without asking anybody. How many that is; `None`: no end to them.
+fn more_descriptors() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ENOUGH: u64 = 65_536;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if current.is_some_and(|current| current < wanted)
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok()
+    {
+        return Some(wanted);
+    }
+    current
 }
 
 /// Other machines could run code here: not before there are credentials to ask for.

@@ -838,9 +838,6 @@ async fn web_pages_are_kept_out_of_every_route() {
     let http_port = server.http.rsplit(':').next().unwrap();
     let ours = format!("Host: localhost:{port}\r\n");
     let refused = [
-        String::new(),
-        format!("{ours}{ours}"),
-        format!("{ours}Host: evil.example\r\n"),
         "Host: \r\n".to_owned(),
         "Host: evil.example\r\n".to_owned(),
         format!("Host: evil.example:{port}\r\n"),
@@ -867,6 +864,10 @@ async fn web_pages_are_kept_out_of_every_route() {
         format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}")
     };
     for (method, route) in ROUTES {
+        // Not even proper requests.
+        for headers in [String::new(), format!("{ours}{ours}"), format!("{ours}Host: evil.example\r\n")] {
+            assert_eq!(exchange(&server.api, request(method, route, &headers)).status, 400, "{headers:?}");
+        }
         for headers in &refused {
             let answer = exchange(&server.api, request(method, route, headers));
             let seen = (answer.status, answer.header("x-amzn-errortype"));
