@@ -141,7 +141,7 @@ pub struct Connections {
     pub most: usize,
     /// Of these, from one address. `None`: 256, and as many as there are from this machine.
     pub most_per_address: Option<usize>,
-    /// From accepting a connection to its first byte.
+    /// From accepting a connection, or from the end of its handshake, to its first byte.
     pub first_byte: Duration,
     /// A TLS handshake.
     pub handshake: Duration,
@@ -179,7 +179,8 @@ impl Default for Connections {
             first_byte: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            // Longer than proxies keep theirs (60 s): who closes first loses no request.
+            idle: Duration::from_secs(75),
             stall: Duration::from_secs(30),
         }
     }

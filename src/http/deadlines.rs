@@ -152,6 +152,7 @@ impl Drop for Held {
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
+    Silent,
     SlowHeader,
     Idle,
     Unread,
@@ -169,7 +170,7 @@ pub(super) struct Guard {
 
 impl Guard {
     pub fn new(pulse: Arc<Pulse>, heads: spelling::Shared, limits: Connections) -> Self {
-        let timer = Box::pin(tokio::time::sleep(limits.header));
+        let timer = Box::pin(tokio::time::sleep(limits.first_byte.min(limits.header)));
         Self { pulse, heads, limits, timer, stopped: None }
     }
 
@@ -196,7 +197,7 @@ impl Guard {
         }
         Some(match self.heads.progress() {
             Progress::Head(begun) => (begun.max(state.quiet) + self.limits.header, Reason::SlowHeader),
-            Progress::Nothing if !state.begun => (state.quiet + self.limits.header, Reason::SlowHeader),
+            Progress::Nothing if !state.begun => (state.quiet + self.limits.first_byte, Reason::Silent),
             Progress::Nothing | Progress::Http2 => (state.quiet + self.limits.idle, Reason::Idle),
         })
     }

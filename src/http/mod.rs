@@ -55,6 +55,9 @@ const HEADER_BYTES: usize = 64 * 1024;
 const STREAMS: u32 = 200;
 /// Streams that a client may make fail before the connection is given up.
 const RESET_STREAMS: usize = 50;
+/// Of an answer, so much waits in the kernel for a client that does not read; the rest waits here, where
+/// it is seen whether it goes on.
+const UNSENT_BYTES: u32 = 64 * 1024;
 /// When accepting fails, for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// From telling a client that its connection ends to ending it.
@@ -99,6 +102,10 @@ pub async fn serve<S>(
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    // Its connections inherit it.
+    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!("the kernel takes more of answers than their clients do: {error}");
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Deadlines are our own: hyper's costs a timer with every request.
     builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
@@ -160,43 +167,20 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run<S>(
-        self,
-        builder: Arc<auto::Builder<TokioExecutor>>,
-        service: S,
-        mut stop: watch::Receiver<bool>,
-    ) where
+    async fn run<S>(self, builder: Arc<auto::Builder<TokioExecutor>>, service: S, stop: watch::Receiver<bool>)
+    where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
         let Self { stream, place, tls, peer, admission, _running } = self;
         let _ = stream.set_nodelay(true);
-        // The builder waits for the first byte without a limit: it has to see which HTTP it is.
-        tokio::select! {
-            ready = tokio::time::timeout(admission.limits().first_byte, stream.readable()) => match ready {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => return count(&admission.counters().silent),
-            },
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
         let pulse = Pulse::new();
         let stream = Wire::new(stream, pulse.clone(), place);
-        let limits = *admission.limits();
         let conversation = Conversation { peer, admission, pulse, builder, stop };
-        let Some(tls) = tls else { return conversation.run(stream, None, service).await };
-        let mut stop = conversation.stop.clone();
-        let accepted = tokio::select! {
-            accepted = tokio::time::timeout(limits.handshake, tls.accept(stream)) => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        match accepted {
-            Ok(Some(stream)) => {
-                let encryption = tls::encryption(&stream);
-                conversation.run(stream, encryption, service).await;
-            }
-            Ok(None) => {}
-            Err(_) => count(&conversation.admission.counters().handshake),
+        match tls {
+            None => conversation.run(stream, None, service).await,
+            // Beside it: others need not have room for it.
+            Some(tls) => Box::pin(conversation.run_encrypted(stream, tls, service)).await,
         }
     }
 }
@@ -211,6 +195,26 @@ struct Conversation {
 }
 
 impl Conversation {
+    async fn run_encrypted<S>(mut self, stream: Wire, tls: tls::Acceptor, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let handshake = self.admission.limits().handshake;
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(handshake, tls.accept(stream)) => accepted,
+            _ = self.stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok(Some(stream)) => {
+                let encryption = tls::encryption(&stream);
+                self.run(stream, encryption, service).await;
+            }
+            Ok(None) => {}
+            Err(_) => count(&self.admission.counters().handshake),
+        }
+    }
+
     async fn run<S, Stream>(self, stream: Stream, encryption: Option<Encryption>, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -284,6 +288,7 @@ impl Conversation {
             Ok(Some(reason)) => {
                 tracing::debug!("connection from {peer}: closed ({reason:?})");
                 match reason {
+                    Reason::Silent => count(&counters.silent),
                     Reason::SlowHeader => count(&counters.slow_header),
                     Reason::Idle => count(&counters.idle),
                     Reason::Unread => count(&counters.unread_answer),

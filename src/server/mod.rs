@@ -248,12 +248,14 @@ pub async fn serve(
     let queue = invoker.drain(stop.subscribe());
     let gateway =
         Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
+    let descriptors = more_descriptors();
+    let doors = [(); 2].map(|()| Admission::new(settings.connections, descriptors));
     let lambda_api = LambdaApi::open(
         invoker.clone(),
         house.aws.clone(),
         addresses.routes_url(),
         runtime_of(house.interpreters.clone()),
-        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned()),
+        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned(), doors.clone()),
     )
     .await?;
     let console = Console::new(console::Surroundings {
@@ -266,9 +268,8 @@ pub async fn serve(
     });
     let control_plane = lambda_api.routes().merge(event_sources.routes()).merge(console.routes());
     let control_plane = control_plane.guarded(Guard::new(addresses.api.port()), lambda_api::unknown);
-    let descriptors = more_descriptors();
-    let [http_door, api_door] = [(); 2].map(|()| Admission::new(settings.connections, descriptors));
     let service = gateway.clone().service();
+    let [http_door, api_door] = doors;
     let listeners = [
         tokio::spawn(crate::http::serve(http, tls.clone(), http_door, service, stop.subscribe())),
         tokio::spawn(crate::http::serve(api, None, api_door, control_plane, stop.subscribe())),

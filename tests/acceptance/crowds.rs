@@ -56,14 +56,19 @@ fn quantile(times: &mut [Duration], part: f64) -> Duration {
     times[((times.len() - 1) as f64 * part) as usize]
 }
 
+/// Idle connections, headers that come byte by byte, and answers that nobody reads, all at once, with
+/// the deadlines that users have.
 #[tokio::test]
-async fn ten_thousand_idle_connections() {
+async fn ten_thousand_idle_connections_and_others() {
+    const DRIPPING: usize = 1000;
+    const UNREAD: usize = 200;
     let descriptors = as_many_descriptors_as_possible();
-    let server = TestServer::with_handler("echo", ECHO).await;
-    // What the server itself will have of them, less a few for this test.
-    let count = ((descriptors - 1024.min(descriptors / 2)) / 2 - 100).min(9_900);
-    let mut newcomers = || {
-        let mut times: Vec<Duration> = (0..100)
+    let long = "def lambda_handler(event, context):\n    return 'x' * 300_000\n";
+    let server = TestServerBuilder::new().handler("echo", ECHO).handler("long", long).start().await;
+    // What the server itself will have of them, less some for others.
+    let count = ((descriptors - 1024.min(descriptors / 2)) / 2 - DRIPPING - UNREAD - 100).min(9_900);
+    let newcomers = || {
+        let mut times: Vec<Duration> = (0..300)
             .map(|_| {
                 let began = Instant::now();
                 assert!(ask(&mut connect(&server)).ends_with("served"));
@@ -81,15 +86,53 @@ async fn ten_thousand_idle_connections() {
         idle.push(stream);
     }
     let each = (resident_kib(&server) - before) as f64 / count as f64;
-    let crowded = newcomers();
+    let among_idle = newcomers();
     println!(
-        "{count} idle connections: {each:.1} KiB each; newcomers' p99 {alone:?} alone, {crowded:?} among them"
+        "{count} idle connections: {each:.1} KiB each; newcomers' p99 {alone:?} alone, {among_idle:?} among them"
     );
     assert!(each < 20.0, "{each} KiB each");
-    // They are all still there.
+
+    let before = resident_kib(&server);
+    let unread: Vec<TcpStream> = (0..UNREAD)
+        .map(|_| {
+            let mut stream = connect(&server);
+            stream.write_all(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let (began, mut dripping): (Instant, Vec<TcpStream>) = (Instant::now(), Vec::new());
+    for _ in 0..DRIPPING {
+        let mut stream = connect(&server);
+        stream.write_all(b"GET /echo HTTP/1.1\r\nX-A: ").unwrap();
+        dripping.push(stream);
+    }
+    let connected = began.elapsed();
+    let among_all = newcomers();
+    let each = (resident_kib(&server).saturating_sub(before)) as f64 / (DRIPPING + UNREAD) as f64;
+    println!(
+        "{DRIPPING} dripping and {UNREAD} unread ones more: {each:.1} KiB each; newcomers' p99 {among_all:?}"
+    );
+    // Twice, or what is within the noise of a machine that does other things.
+    assert!(among_all < (2 * alone).max(Duration::from_millis(25)), "{among_all:?}, alone {alone:?}");
+    let counted = async |name: &str| server.health().await["connections"]["http"][name].as_u64().unwrap();
+    while counted("closedSlowHeader").await < DRIPPING as u64 {
+        let took = began.elapsed();
+        assert!(took < connected + Duration::from_secs(15), "dripping goes on after {took:?}");
+        for stream in &mut dripping {
+            let _ = stream.write_all(b"a");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = began.elapsed();
+    println!("the last of them was closed after {took:?}; connecting them took {connected:?}");
+    assert!(took > Duration::from_secs(9) && took < connected + Duration::from_millis(10_500), "{took:?}");
+    assert_eq!(counted("closedIdle").await, 0);
+    // The others are all still there.
+    assert!(counted("open").await >= (count + UNREAD) as u64);
     for stream in idle.iter_mut().step_by(count / 50) {
         assert!(ask(stream).ends_with("served"));
     }
+    drop(unread);
 }
 
 #[tokio::test]
@@ -113,6 +156,8 @@ async fn one_too_many_is_told_so_at_once() {
     let slowest = quantile(&mut times, 0.99);
     println!("turned away in {slowest:?} (p99 of 300)");
     assert!(slowest < Duration::from_millis(10), "{slowest:?}");
+    assert_eq!(server.health().await["connections"]["http"]["refusedFull"], 300);
+    assert_eq!(server.health().await["connections"]["http"]["most"], 20);
     // Who is in stays in; the other port has places of its own; and places are given back.
     assert!(ask(&mut open[7]).ends_with("served"));
     assert_eq!(server.health().await["status"], "ok");
@@ -182,7 +227,9 @@ async fn a_server_without_descriptors_turns_away_and_recovers() {
     let began = Instant::now();
     assert!(ask(&mut connect(&server)).ends_with("served"));
     println!("recovered in {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    let health = server.health().await;
+    assert!(health["connections"]["http"]["refusedOutOfDescriptors"].as_u64() > Some(0), "{health}");
     drop(open);
 }
 
@@ -238,8 +285,8 @@ async fn ten_times_too_much_work_is_done_as_far_as_it_can_be() {
         rejected.len()
     );
     assert!(goodput >= 0.9 * rate, "{goodput} of {rate}");
-    // The client and the server, both unoptimised, share this machine with other tests.
-    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+    // Ten milliseconds are what is wanted; server, client and other tests share this machine.
+    assert!(slowest < Duration::from_millis(50), "{slowest:?}");
     let began = Instant::now();
     assert_eq!(server.get("/work").await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(1));

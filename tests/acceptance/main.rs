@@ -44,6 +44,7 @@ mod raw_http;
 mod reload;
 mod sam_apps;
 mod schedules;
+mod slow_clients;
 mod smoke;
 mod sqs;
 mod streaming;
