@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
 use crate::aws::{self, Endpoints};
@@ -40,6 +40,8 @@ pub use needs::unreachable;
 pub use python::packages_told;
 pub use state_folder::{Keeper, keeper};
 
+/// Connections that wait to be accepted: one more has to try again, a second later.
+const BACKLOG: u32 = 4096;
 /// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
 /// others when they are asked for.
 const TRIED_OUT: usize = 50;
@@ -179,8 +181,8 @@ pub async fn serve(
         tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
     }
     let signals = Signals::listen()?;
-    let http = bind(settings.host, settings.port, "--port").await?;
-    let api = bind(settings.host, settings.api_port, "--api-port").await?;
+    let http = bind(settings.host, settings.port, "--port")?;
+    let api = bind(settings.host, settings.api_port, "--api-port")?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let addresses = Addresses { scheme, http: http.local_addr()?, api: api.local_addr()? };
 
@@ -338,8 +340,14 @@ fn refuse_open_doors(host: IpAddr) -> anyhow::Result<()> {
     )
 }
 
-async fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((host, port)).await.with_context(|| {
+fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if host.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((host, port).into())?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| {
         format!(
             "could not listen on {host}:{port}\nhint: another program, perhaps another handlerd, may listen there; \
              choose another with `{flag}` (0: any free one)"
