@@ -16,6 +16,34 @@ pub struct Invocation {
     /// JSON, decoded from the header's base64.
     pub client_context: Option<String>,
     pub event: Vec<u8>,
+    pub asker: Asker,
+}
+
+/// Who asks for an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A route, a function URL or a WebSocket.
+    Http,
+    /// The Lambda API or the command line, and they wait for the answer.
+    Invoke,
+    /// It was queued, and nobody waits.
+    Event,
+    Sqs,
+    DynamoDb,
+    Kinesis,
+}
+
+impl Asker {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Invoke => "invoke",
+            Self::Event => "event",
+            Self::Sqs => "sqs",
+            Self::DynamoDb => "dynamodb",
+            Self::Kinesis => "kinesis",
+        }
+    }
 }
 
 impl Invocation {
@@ -91,6 +119,17 @@ impl Outcome {
         match self {
             Self::Returned { payload, .. } | Self::Failed { payload, .. } => payload,
         }
+    }
+
+    /// `errorType` of Lambda's error object.
+    pub fn error_type(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Error {
+            error_type: String,
+        }
+        self.failure()?;
+        serde_json::from_slice(self.payload()).ok().map(|Error { error_type }| error_type)
     }
 
     pub fn failure(&self) -> Option<&Failure> {

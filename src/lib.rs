@@ -19,9 +19,11 @@
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
 //! | 2 | [`published`] | versions, aliases and layers: immutable copies in the state folder |
 //! | 1 | [`delivery`] | what destinations receive: queues, topics, buses, URLs, tables |
+//! | 1 | [`history`] | the last invocations of each function: kept, told |
 //! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
+//! | 1 | [`metrics`] | figures by function and minute |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
 //! | 1 | [`store`] | what must outlive the gateway: SQLite |
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
@@ -102,9 +104,11 @@ pub mod execution_environment;
 pub mod published;
 
 pub mod delivery;
+pub mod history;
 pub mod http;
 pub mod interpreter;
 pub mod logs;
+pub mod metrics;
 pub mod protocol;
 pub mod store;
 

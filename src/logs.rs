@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::broadcast;
+
 /// Bytes that may wait to be written.
 const QUEUE: usize = 16 * 1024 * 1024;
 /// Records gather for so long before they are written: a thousand of them cost one wake-up.
@@ -20,7 +22,13 @@ const GATHER: Duration = Duration::from_millis(10);
 /// A file longer than this becomes the one before.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// Records that may wait for somebody who follows, before some are missed.
+const BEHIND: usize = 1024;
+/// Of a file, so much is looked through for its last records.
+const LOOKED_THROUGH: u64 = 1024 * 1024;
+
 /// The log of one invocation.
+#[derive(Clone)]
 pub struct Record {
     pub function: String,
     pub request_id: String,
@@ -32,7 +40,7 @@ pub struct Record {
 #[derive(Clone)]
 pub struct Logs(Arc<Handle>);
 
-struct Handle(Arc<Queue>);
+struct Handle(Arc<Queue>, broadcast::Sender<Arc<Record>>);
 
 /// Between those who log and the thread that writes.
 #[derive(Default)]
@@ -63,10 +71,18 @@ impl Logs {
             let queue = queue.clone();
             move || queue.write_with(writer)
         })?;
-        Ok(Self(Arc::new(Handle(queue))))
+        Ok(Self(Arc::new(Handle(queue, broadcast::Sender::new(BEHIND)))))
+    }
+
+    /// Records as they come, before they are in the files.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.0.1.subscribe()
     }
 
     pub fn append(&self, record: Record) {
+        if self.0.1.receiver_count() > 0 {
+            let _ = self.0.1.send(Arc::new(record.clone()));
+        }
         let queue = &self.0.0;
         let mut state = queue.lock();
         if state.bytes + record.text.len() > QUEUE {
@@ -135,6 +151,24 @@ impl Queue {
     }
 }
 
+impl Record {
+    fn time(&self) -> String {
+        format!("{:.3}", jiff::Timestamp::try_from(self.time).unwrap_or_default())
+    }
+
+    /// As they will stand in the file.
+    pub fn lines(&self) -> Vec<Line> {
+        let time = self.time();
+        let line = |text: &str| Line {
+            time: time.clone(),
+            function: self.function.clone(),
+            request_id: self.request_id.clone(),
+            text: escape_control(text).into_owned(),
+        };
+        String::from_utf8_lossy(&self.text).lines().map(line).collect()
+    }
+}
+
 struct Writer {
     folder: PathBuf,
     files: HashMap<String, Open>,
@@ -154,8 +188,7 @@ impl Writer {
             self.files.insert(record.function.clone(), open);
         }
         let pending = &mut self.files.get_mut(&record.function).expect("inserted above").pending;
-        let time = jiff::Timestamp::try_from(record.time).unwrap_or_default();
-        let prefix = format!("{time:.3}\t{}\t", record.request_id);
+        let prefix = format!("{}\t{}\t", record.time(), record.request_id);
         for line in String::from_utf8_lossy(&record.text).lines() {
             // A record is one line: what would break it, or dress it up as another, is escaped.
             pending.extend_from_slice(prefix.as_bytes());
@@ -275,6 +308,29 @@ impl Reader {
         lines.sort_by(|a, b| a.time.cmp(&b.time));
         lines
     }
+}
+
+/// The last lines that are wanted, oldest first; of one function, or of all. Of each file only the end is
+/// looked through.
+pub fn last(
+    state_dir: &Path,
+    function: Option<&str>,
+    most: usize,
+    wanted: impl Fn(&Line) -> bool,
+) -> Vec<Line> {
+    let mut reader = Reader::open(state_dir, function);
+    let mut lines = Vec::new();
+    for file in &mut reader.files {
+        let length = std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+        file.position = length.saturating_sub(LOOKED_THROUGH);
+        let mut found = Vec::new();
+        let from_the_middle = file.position > 0;
+        let _ = read_lines(file, &mut found);
+        // What the position has cut in two is no line.
+        lines.extend(found.into_iter().skip(usize::from(from_the_middle)).filter(|line| wanted(line)));
+    }
+    lines.sort_by(|a, b| a.time.cmp(&b.time));
+    lines.split_off(lines.len().saturating_sub(most))
 }
 
 fn read_lines(file: &mut Followed, lines: &mut Vec<Line>) -> std::io::Result<()> {

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 8] = [
     &["console", "event_sources", "gateway", "lambda_api"],
     &["control_plane", "invoker"],
     &["deployment", "execution_environment", "published"],
-    &["delivery", "http", "interpreter", "logs", "protocol", "store"],
+    &["delivery", "history", "http", "interpreter", "logs", "metrics", "protocol", "store"],
     &["archive", "aws", "packages"],
     &["api", "config", "destination", "function", "inotify", "invocation", "samples", "trigger"],
 ];
@@ -34,7 +34,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("croner", &["trigger"]),
     ("dotenvy", &["deployment"]),
-    ("futures_util", &["gateway", "http"]),
+    ("flate2", &["archive"]),
+    ("futures_util", &["console", "gateway", "http"]),
     ("http_body", &["gateway", "lambda_api"]),
     ("http_body_util", &["gateway", "lambda_api"]),
     ("hyper", &["http"]),

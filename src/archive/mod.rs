@@ -7,6 +7,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gunzip;
 mod names;
 mod pack;
 mod place;
@@ -14,7 +15,8 @@ mod unpack;
 
 use std::path::{Path, PathBuf};
 
-pub use pack::pack;
+pub use gunzip::gunzip;
+pub use pack::{Packing, pack};
 pub use place::{move_away, put};
 pub use unpack::{Unpacked, unpack};
 

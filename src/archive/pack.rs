@@ -1,5 +1,6 @@
 //! A folder -> an archive: sorted, with fixed times, so that equal content gives equal bytes.
 
+use std::fs::File;
 use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,11 @@ pub fn pack(
     let mut files = Vec::new();
     collect(folder, Path::new(""), &leave_out, &mut files, 0, limits)?;
     files.sort();
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let mut room = limits.unzipped;
+    let mut packing = Packing::new(limits);
     for relative in files {
         let path = folder.join(&relative);
         let disk = |error| ArchiveError::Disk { path: path.clone(), error };
-        let file = std::fs::File::open(&path).map_err(disk)?;
+        let file = File::open(&path).map_err(disk)?;
         let metadata = file.metadata().map_err(disk)?;
         if !metadata.is_file() {
             continue;
@@ -34,23 +34,48 @@ pub fn pack(
         let Some(name) = relative.to_str() else {
             return Err(ArchiveError::refused(&relative.to_string_lossy(), "has a name that is no UTF-8"));
         };
-        let mode = if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
+        packing.add(name, metadata.permissions().mode() & 0o111 != 0, file)?;
+    }
+    packing.finish()
+}
+
+/// An archive under construction.
+pub struct Packing {
+    writer: ZipWriter<Cursor<Vec<u8>>>,
+    limit: u64,
+    room: u64,
+}
+
+impl Packing {
+    pub fn new(limits: Limits) -> Self {
+        let writer = ZipWriter::new(Cursor::new(Vec::new()));
+        Self { writer, limit: limits.unzipped, room: limits.unzipped }
+    }
+
+    pub fn add(&mut self, name: &str, executable: bool, file: File) -> Result<(), ArchiveError> {
+        let disk = |error| ArchiveError::Disk { path: name.into(), error };
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .last_modified_time(DateTime::default())
-            .unix_permissions(mode);
+            .unix_permissions(if executable { 0o755 } else { 0o644 });
         let mut content = Vec::new();
-        file.take(room + 1).read_to_end(&mut content).map_err(disk)?;
-        room = room
+        file.take(self.room + 1).read_to_end(&mut content).map_err(disk)?;
+        self.room = self
+            .room
             .checked_sub(content.len() as u64)
-            .ok_or(ArchiveError::TooLarge { limit: limits.unzipped })?;
-        let written = writer.start_file(name, options).map_err(|error| disk(std::io::Error::other(error)));
-        written.and_then(|()| writer.write_all(&content).map_err(disk))?;
+            .ok_or(ArchiveError::TooLarge { limit: self.limit })?;
+        let written =
+            self.writer.start_file(name, options).map_err(|error| disk(std::io::Error::other(error)));
+        written.and_then(|()| self.writer.write_all(&content).map_err(disk))
     }
-    let archive = writer.finish();
-    archive
-        .map(Cursor::into_inner)
-        .map_err(|error| ArchiveError::Disk { path: folder.to_owned(), error: std::io::Error::other(error) })
+
+    pub fn finish(self) -> Result<Vec<u8>, ArchiveError> {
+        let archive = self.writer.finish().map(Cursor::into_inner);
+        archive.map_err(|error| ArchiveError::Disk {
+            path: "the archive".into(),
+            error: std::io::Error::other(error),
+        })
+    }
 }
 
 fn collect(

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::options::{Common, NamedPlace};
 use super::output::{self, LogStyle};
-use crate::invocation::Invocation;
+use crate::invocation::{Asker, Invocation};
 use crate::invoker::InvokeError;
 use crate::server::{self, House};
 
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// The event: JSON, a file, or `-` for standard input [default: {}]
     #[arg(long, short, value_name = "JSON|FILE|-")]
     event: Option<String>,
+    /// A saved event of the function, as the console keeps them: handlers/NAME/.events/EVENT.json
+    #[arg(long, value_name = "EVENT", conflicts_with = "event")]
+    test_event: Option<String>,
     /// Show the whole log, from START to REPORT
     #[arg(long)]
     tail: bool,
@@ -31,7 +34,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let event = read_event(arguments.event.as_deref())?;
+    let mut event = read_event(arguments.event.as_deref())?;
     let (settings, _) = arguments.place.settle(&arguments.common)?;
     // With `--tail` the log is shown whole; else line by line, as the server shows it.
     let level = if arguments.tail { "warn,function=off" } else { "info" };
@@ -39,6 +42,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let completed = runtime.block_on(async {
         let house = House::build(&settings, None)?;
+        if let Some(saved) = &arguments.test_event
+            // Else it is told below that there is no such function.
+            && house.invoker.deployments().current().functions.contains_key(arguments.name.as_str())
+        {
+            let saved = house.invoker.deployments().test_event(&arguments.name, saved).await?;
+            event = saved.get().as_bytes().to_vec();
+        }
         let invocation = Invocation {
             request_id: Invocation::new_request_id(),
             trace_id: Invocation::new_trace_id(jiff::Timestamp::now().as_second().max(0) as u64)
@@ -46,6 +56,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             function_arn: settings.account.function_arn(&settings.account.region, &arguments.name),
             client_context: None,
             event,
+            asker: Asker::Invoke,
         };
         let completed = house.invoker.invoke(&arguments.name, invocation).await;
         house.invoker.finish().await;

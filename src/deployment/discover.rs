@@ -515,7 +515,7 @@ impl Discovery {
 }
 
 /// A trigger is known by its name, also when the gateway starts again.
-fn refuse_namesakes(after: &mut Deployment) -> Vec<Problem> {
+pub(super) fn refuse_namesakes(after: &mut Deployment) -> Vec<Problem> {
     let mut known: BTreeMap<String, Source> = BTreeMap::new();
     let mut problems = Vec::new();
     for attached in after.attached.values_mut() {

@@ -34,8 +34,13 @@ pub fn read(path: &Path, configuration: &mut Configuration, problems: &mut Vec<P
 
 /// Names of the variables that it sets, for a function in this folder.
 pub fn names(folder: &Path) -> Vec<String> {
+    entries(folder).into_iter().map(|(name, _)| name).collect()
+}
+
+/// With their values.
+pub fn entries(folder: &Path) -> Vec<(String, String)> {
     let entries = dotenvy::from_path_iter(folder.join(super::discover::DOTENV)).into_iter().flatten();
-    entries.flatten().map(|(name, _)| name).collect()
+    entries.flatten().collect()
 }
 
 #[cfg(test)]

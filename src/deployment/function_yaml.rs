@@ -59,6 +59,22 @@ pub fn read(path: &Path, function: &str, place: Place<'_>, problems: &mut Vec<Pr
     Described { configuration: reader.configuration, attached: reader.attached, surroundings }
 }
 
+/// One of its `Events`, by itself: what it comes to, and what the reader has to say.
+pub fn read_event(
+    event: &(Node, Node),
+    path: &Path,
+    function: &str,
+    account: &Account,
+) -> (Vec<RouteEvent>, Vec<Trigger>, Builder) {
+    let map = |line, entries| Node { line, tag: None, value: Value::Mapping(entries) };
+    let events = map(event.0.line, vec![event.clone()]);
+    let node = map(event.0.line, vec![(Node::scalar("Events", event.0.line), events)]);
+    let mut builder = Builder { path: path.to_owned(), ..Builder::default() };
+    let origin = Origin { account: &account.id, region: &account.region, stack: None };
+    let (routes, triggers) = read_events(&resource(function, &node), function, origin, &mut builder);
+    (routes, triggers, builder)
+}
+
 /// What a text says that stands nowhere.
 #[cfg(any(test, fuzzing))]
 pub fn read_text(text: &str, path: &Path, function: &str) -> Surroundings {

@@ -48,11 +48,15 @@ use crate::trigger::Trigger;
 
 pub use discover::{Discovery, Found, Problem, Severity, is_left_out};
 pub use dotenv::names as dotenv_names;
-pub use edit::{Code, EditError, Properties, is_configuration};
+pub use edit::{
+    Code, ComesTo, EditError, EventChange, Events, LARGEST_TEST_EVENT, Properties, TestEvent, Written,
+    is_configuration, written_in,
+};
 pub use template::parameters::parse_overrides;
 pub use template::{Finding, Frame, Status, write as export};
 use territory::{TEMPLATE, Territory};
 pub use watch::{Judge, Listener, WatchError, Watcher};
+pub use yaml::mistake as yaml_mistake;
 
 /// How long a request waits, at most, for a function that is being saved. Whoever writes without a
 /// pause gets what there is.

@@ -58,6 +58,27 @@ pub fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
     Ok(composer.document)
 }
 
+/// Where a text stops being YAML; it may be of any number of documents, and say anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub line: usize,
+    /// Characters of the line before it.
+    pub column: usize,
+    pub text: String,
+}
+
+/// The first one. What is no mistake here may still be none of a template's or `function.yaml`'s YAML.
+pub fn mistake(text: &str) -> Option<Mistake> {
+    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    while let Some(event) = parser.next_event() {
+        if let Err(error) = event {
+            let SyntaxError { line, text } = explain(&error);
+            return Some(Mistake { line, column: error.marker().col(), text });
+        }
+    }
+    None
+}
+
 fn explain(error: &ScanError) -> SyntaxError {
     let line = error.marker().line();
     match error.info() {

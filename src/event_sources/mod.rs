@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::aws;
 use crate::control_plane::Routes;
 use crate::deployment::Deployment;
-use crate::invocation::Invocation;
+use crate::invocation::{Asker, Invocation};
 use crate::invoker::Invoker;
 use crate::trigger::Trigger;
 
@@ -61,6 +61,7 @@ impl Surroundings {
             function_arn: account.function_arn(&account.region, function),
             client_context: None,
             event,
+            asker: Asker::Event,
         }
     }
 

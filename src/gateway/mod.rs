@@ -39,7 +39,7 @@ use http::{Method, Request as HttpRequest, Response, header};
 use crate::api::{self, Api, Integration, IntegrationKind, Kind, PayloadVersion};
 use crate::config::Access;
 use crate::deployment::Deployment;
-use crate::invocation::{Completed, Invocation, Outcome};
+use crate::invocation::{Asker, Completed, Invocation, Outcome};
 use crate::invoker::{AcceptError, InvokeError, Invoker};
 
 use address::{Asked, Directory, Located, Lost};
@@ -405,6 +405,7 @@ impl Gateway {
             function_arn: account.function_arn(&account.region, function),
             client_context: None,
             event,
+            asker: Asker::Http,
         })
     }
 }

@@ -16,7 +16,7 @@ use super::retry::{Next, Policy};
 use super::{InvokeError, Invoker, recursion};
 use crate::destination::{Destination, without_password};
 use crate::function::{Asynchronous, FunctionName, LATEST};
-use crate::invocation::{Completed, Invocation};
+use crate::invocation::{Asker, Completed, Invocation};
 use crate::store::{Added, After, DueTime, Entry, Key, Kind, Settlement, StoreError};
 
 /// How long a delivery may take.
@@ -164,6 +164,7 @@ impl Invoker {
             function_arn: entry.added.function_arn.clone(),
             client_context: None,
             event: entry.added.body.clone(),
+            asker: Asker::Event,
         };
         let completed = match self.invoke_followed(&name, invocation).await {
             Ok(completed) => completed,

@@ -30,13 +30,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Account, Limits};
 use crate::delivery::Delivery;
-use crate::deployment::{Deployments, ResolveError};
+use crate::deployment::{Deployment, Deployments, ResolveError};
 use crate::execution_environment::{
     AcquireError, Ended, Environments, Finished, InitReport, Lease, Speaker, StartError,
 };
 use crate::function::{Function, FunctionName, LATEST, Version};
+use crate::history::{Entry, History, Part};
 use crate::invocation::{Completed, Invocation, Outcome, Usage};
 use crate::logs::{Logs, Record};
+use crate::metrics::Metrics;
 use crate::published::{Published, Resolved};
 use crate::store::Store;
 
@@ -64,6 +66,8 @@ struct Shared {
     concurrency: Concurrency,
     /// By function: the version that could not be loaded, and what was said about it.
     told: Mutex<HashMap<FunctionName, (u64, String)>>,
+    metrics: Metrics,
+    history: History,
 }
 
 /// What the invoker stands on.
@@ -148,6 +152,8 @@ impl Invoker {
             events: Events::new(limits.concurrency, limits.asynchronous_time_scale),
             concurrency: Concurrency::new(limits.concurrency, limits.queue, limits.queue_timeout),
             told: Mutex::default(),
+            metrics: Metrics::default(),
+            history: History::default(),
         }))
     }
 
@@ -171,8 +177,29 @@ impl Invoker {
         &self.0.delivery
     }
 
+    /// `None`: they cannot be kept.
+    pub fn logs(&self) -> Option<&Logs> {
+        self.0.logs.as_ref()
+    }
+
     pub fn account(&self) -> &Account {
         &self.0.account
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The last invocations, and word of those that end.
+    pub fn history(&self) -> &History {
+        &self.0.history
+    }
+
+    /// Forgets what was kept of functions that are deployed no more.
+    pub fn forget_others(&self, deployment: &Deployment) {
+        let is_there = |name: &str| deployment.functions.contains_key(name);
+        self.0.metrics.prune(is_there);
+        self.0.history.keep_only(is_there);
     }
 
     pub fn limits(&self) -> &Limits {
@@ -211,7 +238,12 @@ impl Invoker {
         let mut failures = 0;
         loop {
             let function = self.resolve(name).await?;
-            let permit = self.0.concurrency.admit(&function, self.0.deployments.current()).await?;
+            let admitted = self.0.concurrency.admit(&function, self.0.deployments.current()).await;
+            let permit = admitted.inspect_err(|error| {
+                if matches!(error, InvokeError::Throttled(_)) {
+                    self.0.metrics.throttled(function.name.as_str());
+                }
+            })?;
             match self.acquire(&function).await {
                 // It was saved while it was loaded: what failed is not what was deployed. Not for
                 // ever, as code may write to its own folder.
@@ -231,6 +263,7 @@ impl Invoker {
                     return Err(InvokeError::Unavailable(error.to_string()));
                 }
                 Err(error @ AcquireError::Throttled { .. }) => {
+                    self.0.metrics.throttled(function.name.as_str());
                     let reason = ThrottleReason::ConcurrentInvocationLimitExceeded;
                     return Err(InvokeError::Throttled(Throttled { reason, explanation: error.to_string() }));
                 }
@@ -295,6 +328,7 @@ impl Invoker {
         speaker: Option<&mut Speaker>,
     ) -> Result<Completed, Invocation> {
         let began = SystemTime::now();
+        let running = self.0.metrics.begin(function.name.as_str());
         let (finished, init, in_init) = match acquired {
             Acquired::Ready { mut lease, limit } => {
                 let init = lease.take_init();
@@ -305,7 +339,12 @@ impl Invoker {
         if finished.untouched {
             return Err(invocation);
         }
-        Ok(self.complete(function, &invocation, began, finished, init, in_init))
+        let cold = init.is_some();
+        let completed = self.complete(function, &invocation, began, finished, init, in_init);
+        running.ended(completed.usage.duration, completed.outcome.failure().is_some(), cold || in_init);
+        drop(running);
+        self.remember(function, invocation, began, &completed);
+        Ok(completed)
     }
 
     fn complete(
@@ -354,6 +393,33 @@ impl Invoker {
             });
         }
         Completed { outcome, usage, log, executed_version: function.version.to_string() }
+    }
+
+    /// Into the history, before whoever waits has the answer.
+    fn remember(
+        &self,
+        function: &Function,
+        invocation: Invocation,
+        began: SystemTime,
+        completed: &Completed,
+    ) {
+        let Completed { outcome, usage, log, executed_version } = completed;
+        let ok = outcome.failure().is_none();
+        self.0.history.add(Entry {
+            function: function.name.to_string(),
+            request_id: invocation.request_id,
+            time: began,
+            asker: invocation.asker,
+            function_arn: invocation.function_arn,
+            trace_id: invocation.trace_id,
+            version: executed_version.clone(),
+            ok,
+            error_type: outcome.error_type(),
+            usage: usage.clone(),
+            event: Part::taken(invocation.event),
+            result: Part::beginning(outcome.payload()),
+            log: Part::end(log),
+        });
     }
 
     /// Ends all environments and writes what is left of the logs.

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::LambdaApi;
 use super::error::ApiError;
 use super::name::{self, Named};
-use crate::invocation::{Completed, Invocation, Outcome, TraceId};
+use crate::invocation::{Asker, Completed, Invocation, Outcome, TraceId};
 
 const PAYLOAD_LIMIT: usize = 6_291_456;
 const EVENT_LIMIT: usize = 1_048_576;
@@ -167,6 +167,7 @@ pub async fn ask(
         function_arn: named.invoked_arn(),
         client_context,
         event,
+        asker: Asker::Invoke,
     };
     Ok(Some(Asked { named, invocation, trace, tail }))
 }

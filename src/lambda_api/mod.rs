@@ -46,6 +46,9 @@ use functions::{Links, Progress, Uploads};
 /// Finds out what `Runtime` a function has that does not say.
 pub type RuntimeOf = Arc<dyn Fn(&Function) -> String + Send + Sync>;
 
+/// A version of a function as a FunctionConfiguration.
+pub type Describe = Arc<dyn Fn(&Function) -> serde_json::Value + Send + Sync>;
+
 #[derive(Clone)]
 pub struct LambdaApi {
     invoker: Invoker,
@@ -83,6 +86,12 @@ impl LambdaApi {
     fn state_dir(&self) -> PathBuf {
         let folder = &self.invoker.deployments().sources().state_dir;
         std::path::absolute(folder).unwrap_or_else(|_| folder.clone())
+    }
+
+    /// For those who show functions elsewhere. It may look at the disk for a Python.
+    pub fn describe(&self) -> Describe {
+        let api = self.clone();
+        Arc::new(move |function| functions::describe(&api, function, &api.invoker.account().region, None))
     }
 
     pub fn routes(self) -> Routes {

@@ -1,5 +1,6 @@
 //! Builds each floor once, listens, drains and stops from the top.
 
+mod figures;
 mod health;
 mod needs;
 mod python;
@@ -209,6 +210,8 @@ pub async fn serve(
         async move { environments.keep_house().await }
     });
     tokio::spawn(invoker.store().clone().keep_house_forever());
+    figures::restore(&invoker).await;
+    tokio::spawn(figures::keep_forever(invoker.clone()));
     invoker.deployments().empty_trash();
 
     let (deployed, deployment) = watch::channel(invoker.deployments().current());
@@ -265,6 +268,7 @@ pub async fn serve(
         interpreters: house.interpreters.clone(),
         settings: settings.clone(),
         http_url: addresses.routes_url(),
+        describe: lambda_api.describe(),
         deployment,
         stop: stop.subscribe(),
     });
@@ -310,6 +314,7 @@ pub async fn serve(
     }
     // Joins a thread; not on the runtime's own.
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
+    figures::write_all(&invoker).await;
     invoker.finish().await;
     Ok(())
 }
@@ -391,6 +396,9 @@ fn after_deployment(
     deployment: &Deployment,
     changes: &Changes,
 ) {
+    if !changes.removed.is_empty() {
+        invoker.forget_others(deployment);
+    }
     for name in changes.changed.iter().chain(&changes.removed) {
         let current = deployment.functions.get(name);
         invoker.environments().retire(name, current.and_then(|deployed| deployed.function()));

@@ -15,6 +15,7 @@ mod file;
 mod integrity;
 mod job;
 mod mappings;
+mod metrics;
 mod objects;
 mod queue;
 mod queue_view;

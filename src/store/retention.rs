@@ -33,7 +33,7 @@ pub(super) const DEAD: Kept = Kept {
 };
 
 /// What is thrown away.
-const KEPT: &[Kept] = &[DEAD];
+const KEPT: &[Kept] = &[DEAD, super::metrics::METRICS];
 
 /// In one piece of work: others wait for it.
 const ROWS_AT_ONCE: u32 = 500;

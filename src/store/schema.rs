@@ -90,6 +90,20 @@ const STEPS: &[&str] = &["
         endpoint TEXT NOT NULL,
         arn TEXT                      -- of the subscription, once there is one
     ) STRICT, WITHOUT ROWID;
+
+    -- What happened in each minute.
+    CREATE TABLE metrics (
+        function TEXT NOT NULL,
+        minute INTEGER NOT NULL,      -- since 1970
+        invocations INTEGER NOT NULL,
+        errors INTEGER NOT NULL,
+        throttles INTEGER NOT NULL,
+        cold_starts INTEGER NOT NULL,
+        concurrency INTEGER NOT NULL, -- the most at once
+        durations BLOB NOT NULL,      -- a histogram
+        PRIMARY KEY (function, minute)
+    ) STRICT;
+    CREATE INDEX metrics_by_minute ON metrics (minute);
 "];
 
 /// Brings the file up to date; refuses one that a newer handlerd has written. Two that do this at the

@@ -5,9 +5,11 @@
 //! - `cron`: the fields of a cron, and their times on a calendar.
 //! - `pattern`: event patterns, of rules and filters.
 //! - `mapping`: event source mappings, as the Lambda API says them.
+//! - `course`: from when on, and until when, a schedule is due.
 //! - `told`: triggers in words.
 //! - `matcher`: what a pattern compares one value with.
 
+mod course;
 mod cron;
 mod expression;
 #[cfg(any(test, fuzzing))]
@@ -22,6 +24,7 @@ use std::time::Duration;
 use crate::api::Source;
 use crate::destination::Destination;
 
+pub use course::Course;
 pub use expression::{Expression, time_zone};
 pub use mapping::{Invalid, SourceArn, SourceKind, UNKNOWN_LABEL};
 pub use pattern::Pattern;

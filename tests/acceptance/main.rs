@@ -13,6 +13,8 @@ mod cli;
 mod clients;
 mod commands;
 mod crowds;
+mod console;
+mod console_triggers;
 mod databases;
 mod destinations;
 mod durability;

@@ -16,31 +16,133 @@ const REWRITTEN: &str = "# Written anew by the Lambda API; comments could not be
 pub fn edit(text: &str, properties: &[(&str, Option<Value>)]) -> Result<String, String> {
     let before = entries(text)?;
     let mut wanted = before.clone();
-    let mut edited = text.to_owned();
     for (name, value) in properties {
-        let new = value.as_ref().map(|value| node(name, value)).transpose()?;
-        let at = wanted.iter().position(|(key, _)| key.text() == Some(name));
-        match (at, new) {
-            (Some(at), Some(new)) if same(&wanted[at].1, &new.1) => continue,
-            (Some(at), Some(new)) => wanted[at] = new,
-            (Some(at), None) => drop(wanted.remove(at)),
-            (None, Some(new)) => wanted.push(new),
-            (None, None) => continue,
-        }
-        edited = replace(&edited, name, value.as_ref());
+        set(&mut wanted, name, value.as_ref())?;
     }
-    if entries(&edited).is_ok_and(|after| same_entries(&after, &wanted)) {
-        return Ok(edited);
+    settle(text, &before, &wanted)
+}
+
+/// The text with one entry changed of the map that is called `map`; one that would hold nothing goes.
+pub fn edit_entry(text: &str, map: &str, name: &str, value: Option<&Value>) -> Result<String, String> {
+    let before = entries(text)?;
+    let mut wanted = before.clone();
+    let mut held = held(&before, map)?;
+    set(&mut held, name, value)?;
+    let at = wanted.iter().position(|(key, _)| key.text() == Some(map));
+    match at {
+        Some(at) if held.is_empty() => drop(wanted.remove(at)),
+        Some(at) => wanted[at].1.value = Content::Mapping(held),
+        None if held.is_empty() => {}
+        None => wanted.push((
+            Node { value: Content::Scalar { text: map.to_owned(), quoted: false }, ..Node::scalar(map, 0) },
+            Node { line: 0, tag: None, value: Content::Mapping(held) },
+        )),
+    }
+    settle(text, &before, &wanted)
+}
+
+/// The entries of a map among the properties.
+pub fn entries_of(text: &str, map: &str) -> Result<Vec<(Node, Node)>, String> {
+    held(&entries(text)?, map)
+}
+
+fn held(entries: &[(Node, Node)], map: &str) -> Result<Vec<(Node, Node)>, String> {
+    match entries.iter().find(|(key, _)| key.text() == Some(map)) {
+        None => Ok(Vec::new()),
+        Some((_, value)) if value.is_null() => Ok(Vec::new()),
+        Some((_, value)) => value.mapping().map(<[_]>::to_vec).ok_or_else(|| {
+            format!(
+                "line {}: `{map}` must be a map, not {}\nhint: correct it first",
+                value.line,
+                value.kind()
+            )
+        }),
+    }
+}
+
+fn set(entries: &mut Vec<(Node, Node)>, name: &str, value: Option<&Value>) -> Result<(), String> {
+    let new = value.map(|value| node(name, value)).transpose()?;
+    let at = entries.iter().position(|(key, _)| key.text() == Some(name));
+    match (at, new) {
+        (Some(at), Some(new)) if same(&entries[at].1, &new.1) => {}
+        (Some(at), Some(new)) => entries[at] = new,
+        (Some(at), None) => drop(entries.remove(at)),
+        (None, Some(new)) => entries.push(new),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// The text that says what is wanted: as little of it changed as possible.
+fn settle(text: &str, before: &[(Node, Node)], wanted: &[(Node, Node)]) -> Result<String, String> {
+    for finely in [true, false] {
+        let edited = amend(text, before, wanted, finely);
+        if entries(&edited).is_ok_and(|after| same_entries(&after, wanted)) {
+            return Ok(edited);
+        }
     }
     let mut anew = REWRITTEN.to_owned();
-    for (name, value) in &wanted {
+    for (name, value) in wanted {
         write(name, value, 0, &mut anew);
     }
     match entries(&anew) {
-        Ok(after) if same_entries(&after, &wanted) => Ok(anew),
+        Ok(after) if same_entries(&after, wanted) => Ok(anew),
         _ => Err("its properties cannot be written in another way than they are\nhint: change it by hand"
             .to_owned()),
     }
+}
+
+/// Lines of a map with those of its entries replaced that are others. `finely`: of a map within it
+/// too only those.
+fn amend(text: &str, before: &[(Node, Node)], wanted: &[(Node, Node)], finely: bool) -> String {
+    let find = |entries: &[(Node, Node)], name: &str| {
+        entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value.clone())
+    };
+    let mut edited = text.to_owned();
+    for name in before.iter().filter_map(|(key, _)| key.text()) {
+        if find(wanted, name).is_none() {
+            edited = replace(&edited, name, None);
+        }
+    }
+    for (key, new) in wanted {
+        let Some(name) = key.text() else { continue };
+        let old = find(before, name);
+        if old.as_ref().is_some_and(|old| same(old, new)) {
+            continue;
+        }
+        let maps = old.as_ref().and_then(Node::mapping).zip(new.mapping());
+        let inside = maps.filter(|(_, new)| finely && !new.is_empty());
+        let within = inside.and_then(|(old, new)| amend_within(&edited, name, old, new));
+        edited = within.unwrap_or_else(|| replace(&edited, name, Some(&block_of(key, new))));
+    }
+    edited
+}
+
+/// The same for the lines below a name; `None`: they do not stand there as lines of their own.
+fn amend_within(text: &str, name: &str, old: &[(Node, Node)], new: &[(Node, Node)]) -> Option<String> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let indent = indent_of(&lines);
+    let (start, end) = region(&lines, indent, name)?;
+    let rest = lines[start].split_once(':')?.1.trim();
+    let inner = &lines[start + 1..end];
+    let first = inner.iter().find(|line| is_content(line))?;
+    if !(rest.is_empty() || rest.starts_with('#')) || indentation(first) <= indent {
+        return None;
+    }
+    let amended = amend(&inner.concat(), old, new, true);
+    Some([&lines[..=start].concat(), amended.as_str(), &lines[end..].concat()].concat())
+}
+
+/// An entry as lines.
+fn block_of(name: &Node, value: &Node) -> String {
+    let plain = block(name.text().unwrap_or_default(), &value.json());
+    let is_same = |(_, read): &(Node, Node)| same(read, value);
+    if entries(&plain).is_ok_and(|read| read.first().is_some_and(is_same)) {
+        return plain;
+    }
+    let mut block = String::new();
+    write(name, value, 0, &mut block);
+    block
 }
 
 fn entries(text: &str) -> Result<Vec<(Node, Node)>, String> {
@@ -88,28 +190,20 @@ fn printable(text: &str) -> String {
 }
 
 /// The lines of a property replaced, taken out, or added at the end.
-fn replace(text: &str, name: &str, value: Option<&Value>) -> String {
+fn replace(text: &str, name: &str, block: Option<&str>) -> String {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let indent = lines.iter().find(|line| is_content(line)).map_or(0, |line| indentation(line));
-    let block = value.map(|value| {
-        let block = block(name, value);
+    let indent = indent_of(&lines);
+    let block = block.map(|block| {
         block.lines().map(|line| format!("{}{line}{newline}", " ".repeat(indent))).collect::<String>()
     });
-    let start = lines.iter().position(|line| is_key(line, indent, name));
-    let Some(start) = start else {
+    let Some((start, end)) = region(&lines, indent, name) else {
         let mut text = text.to_owned();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push_str(newline);
         }
         return text + &block.unwrap_or_default();
     };
-    let below = lines[start + 1..].iter().position(|line| begins_another(line, indent));
-    let mut end = below.map_or(lines.len(), |below| start + 1 + below);
-    // Empty lines and comments in front of the next property are its own.
-    while end > start + 1 && !is_content(lines[end - 1]) && !is_inner_comment(lines[end - 1], indent) {
-        end -= 1;
-    }
     let mut block = block.unwrap_or_default();
     if let (1, 1, Some(comment)) = (end - start, block.lines().count(), comment(lines[start])) {
         block.truncate(block.trim_end().len());
@@ -119,6 +213,22 @@ fn replace(text: &str, name: &str, value: Option<&Value>) -> String {
     edited.push_str(&block);
     edited.push_str(&lines[end..].concat());
     edited
+}
+
+fn indent_of(lines: &[&str]) -> usize {
+    lines.iter().find(|line| is_content(line)).map_or(0, |line| indentation(line))
+}
+
+/// The lines of a property.
+fn region(lines: &[&str], indent: usize, name: &str) -> Option<(usize, usize)> {
+    let start = lines.iter().position(|line| is_key(line, indent, name))?;
+    let below = lines[start + 1..].iter().position(|line| begins_another(line, indent));
+    let mut end = below.map_or(lines.len(), |below| start + 1 + below);
+    // Empty lines and comments in front of the next property are its own.
+    while end > start + 1 && !is_content(lines[end - 1]) && !is_inner_comment(lines[end - 1], indent) {
+        end -= 1;
+    }
+    Some((start, end))
 }
 
 fn is_content(line: &str) -> bool {

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::discover::{DOTENV, FUNCTION_YAML};
-use super::{EditError, document, trash};
+use super::test_events::TEST_EVENTS;
+use super::{EditError, document, local, trash};
 use crate::archive::{self, Limits};
 
 /// Folders that are being made; the process id follows.
 const FRESH: &str = ".handlerd-new-";
+
+/// How often a file that somebody else is writing is looked at again.
+const TRIES: usize = 20;
 
 /// Code as somebody has sent it.
 #[derive(Debug, Clone)]
@@ -41,7 +45,7 @@ impl Place {
         self.handlers.join(format!("{FRESH}{}-{}", std::process::id(), uuid::Uuid::new_v4()))
     }
 
-    fn existing(&self) -> Result<PathBuf, EditError> {
+    pub fn existing(&self) -> Result<PathBuf, EditError> {
         let folder = self.folder();
         if folder.is_dir() { Ok(folder) } else { Err(EditError::NotFound(self.name.clone())) }
     }
@@ -90,6 +94,7 @@ pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
     let fresh = unpacked(place, code)?;
     let exchange = || {
         let _ = fs::remove_file(fresh.join(FUNCTION_YAML));
+        keep_test_events(&folder, &fresh)?;
         for name in [FUNCTION_YAML, DOTENV] {
             match fs::read(folder.join(name)) {
                 Ok(content) => write_file(&fresh.join(name), &content)?,
@@ -114,18 +119,95 @@ pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
     }
 }
 
-pub fn set_properties(place: &Place, properties: &[(&str, Option<Value>)]) -> Result<(), EditError> {
+pub fn set_properties(place: &Place, properties: &[(&'static str, Option<Value>)]) -> Result<(), EditError> {
     let path = place.existing()?.join(FUNCTION_YAML);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(EditError::Unreadable { path, reason: format!("cannot be read: {error}") }),
-    };
-    match document::edit(&text, properties) {
-        Ok(edited) if edited == text => Ok(()),
-        Ok(edited) => write_file(&path, &edited),
-        Err(reason) => Err(EditError::Unreadable { path, reason }),
+    let unreadable = |reason| EditError::Unreadable { path: path.clone(), reason };
+    amend(&path, |text| {
+        let properties = local::left_out(&path, text, properties)?;
+        document::edit(text, &properties).map_err(unreadable)
+    })
+}
+
+/// A file's text changed. If somebody saves it meanwhile, theirs is what is changed.
+pub fn amend(path: &Path, change: impl Fn(&str) -> Result<String, EditError>) -> Result<(), EditError> {
+    // A link is written through.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for _ in 0..TRIES {
+        let before = read(path)?;
+        let text = before.as_deref().unwrap_or_default();
+        let edited = change(text)?;
+        if edited == text || write_over(path, before.as_deref(), &edited)? {
+            return Ok(());
+        }
     }
+    let reason = "is being written by somebody else all the time\nhint: try again".to_owned();
+    Err(EditError::Unreadable { path: path.clone(), reason })
+}
+
+/// `None`: there is no such file.
+pub fn read(path: &Path) -> Result<Option<String>, EditError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(EditError::Unreadable { path: path.to_owned(), reason: format!("cannot be read: {error}") })
+        }
+    }
+}
+
+/// `false`: the file is not, or was not in the end, as it was before; it is as somebody else has
+/// written it.
+fn write_over(path: &Path, before: Option<&str>, text: &str) -> Result<bool, EditError> {
+    let fresh = fresh_file(path, text.as_bytes())?;
+    let is_as_before = |path: &Path| fs::read(path).ok().as_deref() == before.map(str::as_bytes);
+    let put = || {
+        if !is_as_before(path) {
+            return Ok(false);
+        }
+        match archive::put(&fresh, path) {
+            // What was there is at `fresh` now, and may have been saved at the last moment.
+            Ok(true) if !is_as_before(&fresh) => put_back(&fresh, path, text).map(|()| false),
+            Ok(_) => Ok(true),
+            // Not every file system exchanges.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => fs::rename(&fresh, path).map(|()| true),
+            Err(error) => Err(error),
+        }
+    };
+    let result = put();
+    let _ = fs::remove_file(&fresh);
+    result.map_err(EditError::disk(path))
+}
+
+/// Puts at `path` what lies at `fresh`, for which `text` was put there. If that is not what comes away,
+/// somebody has saved once more meanwhile, and theirs is put back in turn.
+fn put_back(fresh: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    let mut there = text.as_bytes().to_vec();
+    for _ in 0..TRIES {
+        let theirs = fs::read(fresh)?;
+        archive::put(fresh, path)?;
+        if fs::read(fresh)? == there {
+            break;
+        }
+        there = theirs;
+    }
+    Ok(())
+}
+
+/// Saved events are neither code nor configuration; they stay where they are.
+fn keep_test_events(folder: &Path, fresh: &Path) -> Result<(), EditError> {
+    let (from, to) = (folder.join(TEST_EVENTS), fresh.join(TEST_EVENTS));
+    // Those of whoever sent the code are not wanted.
+    let _ = fs::remove_dir_all(&to).or_else(|_| fs::remove_file(&to));
+    if !fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    fs::create_dir(&to).map_err(EditError::disk(&to))?;
+    for entry in fs::read_dir(&from).map_err(EditError::disk(&from))?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            fs::copy(entry.path(), to.join(entry.file_name())).map_err(EditError::disk(&entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn remove(place: &Place) -> Result<(), EditError> {
@@ -175,8 +257,23 @@ fn remove_leftovers(handlers: &Path) {
     }
 }
 
-/// As a whole or not at all. The name of what is not finished is one that is not looked at.
-fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<(), EditError> {
+/// As a whole or not at all.
+pub fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<(), EditError> {
+    let fresh = fresh_file(path, content.as_ref())?;
+    let put = || {
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    let result: std::io::Result<()> = put();
+    if result.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    result.map_err(EditError::disk(path))
+}
+
+/// A new file beside another one, on the disk. The name of what is not finished is one that is not
+/// looked at.
+fn fresh_file(path: &Path, content: &[u8]) -> Result<PathBuf, EditError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let fresh = path.with_file_name(format!(".{name}.{}~", uuid::Uuid::new_v4()));
     let write = || {
@@ -187,17 +284,13 @@ fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<(), EditError> {
         if let Ok(former) = fs::metadata(path) {
             file.set_permissions(former.permissions())?;
         }
-        file.write_all(content.as_ref())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        if let Some(folder) = path.parent() {
-            fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        file.write_all(content)?;
+        file.sync_all()
     };
     let result: std::io::Result<()> = write();
     if result.is_err() {
         let _ = fs::remove_file(&fresh);
     }
-    result.map_err(EditError::disk(path))
+    result.map_err(EditError::disk(path))?;
+    Ok(fresh)
 }

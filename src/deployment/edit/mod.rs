@@ -1,6 +1,9 @@
-//! The writing side: what the Lambda API changes about functions of the handlers folder.
+//! The writing side: what the Lambda API and the console change about functions of the handlers folder.
 //!
 //! - `document`: properties replaced in the text of a `function.yaml`.
+//! - `events`: its `Events`, one by one.
+//! - `test_events`: events to try a function with, kept beside it.
+//! - `local`: variables of `.env`, which stay out of `function.yaml`.
 //! - `folder`: a function's folder made, its code exchanged, put away.
 //! - `trash`: how long what was put away is kept.
 //!
@@ -8,10 +11,13 @@
 //! take longer than a while: the caller's next request sees it.
 
 mod document;
+mod events;
 mod folder;
+mod local;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod test_events;
 mod trash;
 
 use std::collections::HashSet;
@@ -23,7 +29,9 @@ use serde_json::Value;
 use super::Deployments;
 use crate::archive::ArchiveError;
 
+pub use events::{ComesTo, EventChange, Events, Written, written_in};
 pub use folder::{Code, is_configuration};
+pub use test_events::{LARGEST as LARGEST_TEST_EVENT, TestEvent};
 
 /// How long the answer is kept back, at most, until a change is deployed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,8 +63,33 @@ pub enum EditError {
     /// `function.yaml` cannot be changed as it is.
     #[error("{}: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },
+    /// What was to be written would not work.
+    #[error("{0}")]
+    Refused(String),
+    #[error("there is no event `{id}` in {}{}", path.display(), there_are(there))]
+    NoEvent { path: PathBuf, id: String, there: Vec<String> },
+    #[error("{} has been changed by somebody else\nhint: look at what it says now, and try again", .0.display())]
+    Outdated(PathBuf),
     #[error("{} could not be written: {error}", path.display())]
     Disk { path: PathBuf, error: std::io::Error },
+}
+
+fn there_are(names: &[String]) -> String {
+    match names {
+        [] => "; there are none".to_owned(),
+        names => format!("\nhint: there are: {}", names.join(", ")),
+    }
+}
+
+/// What reads and writes files, beside the thread that everybody shares.
+async fn on_a_thread<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, EditError> + Send + 'static,
+) -> Result<T, EditError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(EditError::disk(path)(std::io::Error::other(error.to_string()))),
+    }
 }
 
 impl EditError {
@@ -125,13 +158,7 @@ impl Deployments {
         };
         let _turn = self.0.editing.lock().await;
         let path = place.folder();
-        let task = tokio::task::spawn_blocking(move || work(&place));
-        match task.await {
-            Ok(result) => result?,
-            Err(error) => {
-                return Err(EditError::Disk { path, error: std::io::Error::other(error.to_string()) });
-            }
-        }
+        on_a_thread(&path, move || work(&place)).await?;
         self.look_at(name, &path).await;
         Ok(())
     }

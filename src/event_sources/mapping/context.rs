@@ -11,9 +11,10 @@ use super::definition::Definition;
 use crate::aws::{self, AwsError, Service};
 use crate::deployment::Deployment;
 use crate::event_sources::Surroundings;
-use crate::invocation::{Completed, Invocation};
+use crate::invocation::{Asker, Completed, Invocation};
 use crate::invoker::{InvokeError, Invoker};
 use crate::store::MappingState;
+use crate::trigger::SourceKind;
 
 /// What goes wrong in another way is told no sooner than this after what went wrong before.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -84,7 +85,6 @@ impl Context {
 
     /// Asks the endpoint of the source.
     pub async fn ask(&self, operation: &str, body: &Value, limit: Duration) -> Result<Value, AwsError> {
-        use crate::trigger::SourceKind;
         let source = &self.definition.source;
         let service = match source.kind {
             SourceKind::Queue { .. } => Service::Sqs,
@@ -124,6 +124,11 @@ impl Context {
             function_arn: self.definition.function_arn.clone(),
             client_context: None,
             event,
+            asker: match self.definition.source.kind {
+                SourceKind::Queue { .. } => Asker::Sqs,
+                SourceKind::Kinesis => Asker::Kinesis,
+                SourceKind::DynamoDb => Asker::DynamoDb,
+            },
         };
         let began = Instant::now();
         let function = &self.definition.function;

@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::store::ScheduleState;
-use crate::trigger::{Schedule, time_zone};
+use crate::trigger::{Course, Schedule};
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,11 +69,11 @@ pub fn next(name: &str, schedule: &Schedule, state: &ScheduleState, now: Timesta
         return Ok(Next::Never);
     }
     let clock = Clock::new(name, schedule, state)?;
-    let mut until = clock.end.map_or(now, |end| now.min(end));
+    let mut until = clock.course.end.map_or(now, |end| now.min(end));
     // Within a flexible window the last due time may have passed and not come yet: then the one
     // before may have.
     let mut pending = None;
-    while let Some(due) = clock.last_until(until) {
+    while let Some(due) = clock.course.last_until(until) {
         let at = clock.fires_at(due);
         if at <= now {
             return Ok(Next::Fire(due));
@@ -85,56 +84,24 @@ pub fn next(name: &str, schedule: &Schedule, state: &ScheduleState, now: Timesta
     if let Some(at) = pending {
         return Ok(Next::Wait(at));
     }
-    let next = clock.next_after(now.max(clock.after)).filter(|due| clock.end.is_none_or(|end| *due <= end));
+    let next = clock
+        .course
+        .next_after(now.max(clock.course.after))
+        .filter(|due| clock.course.end.is_none_or(|end| *due <= end));
     Ok(next.map_or(Next::Never, |due| Next::Wait(clock.fires_at(due))))
 }
 
 struct Clock<'a> {
     name: &'a str,
     schedule: &'a Schedule,
-    zone: TimeZone,
-    /// From where a rate counts; not due itself.
-    begin: Timestamp,
-    /// Due times are later than this.
-    after: Timestamp,
-    end: Option<Timestamp>,
+    course: Course<'a>,
 }
-
-const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
 impl<'a> Clock<'a> {
     fn new(name: &'a str, schedule: &'a Schedule, state: &ScheduleState) -> Result<Self, String> {
         let of = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
-        let zone = time_zone(schedule.time_zone.as_deref())?;
-        let created = of(state.begin);
-        // One time has no period: AWS looks at neither StartDate nor EndDate.
-        let is_at = schedule.expression.is_at();
-        let start = schedule.start.filter(|_| !is_at);
-        let end = schedule.end.filter(|_| !is_at);
-        let (begin, mut after) = match schedule.expression.period() {
-            // A rate of EventBridge Scheduler is due at once, or at its StartDate; that of a rule when
-            // its time has passed for the first time.
-            Some(period) if schedule.scheduler => (start.unwrap_or(created) - period, created - INSTANT),
-            _ => (created, created),
-        };
-        if let Some(start) = start {
-            after = after.max(start - INSTANT);
-        }
-        if let Some(last) = state.last {
-            after = after.max(of(last));
-        }
-        Ok(Self { name, schedule, zone, begin, after, end })
-    }
-
-    fn last_until(&self, until: Timestamp) -> Option<Timestamp> {
-        if until <= self.after {
-            return None;
-        }
-        self.schedule.expression.last_between(self.after, until, self.begin, &self.zone)
-    }
-
-    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        self.schedule.expression.next_after(after, self.begin, &self.zone)
+        let course = Course::new(schedule, of(state.begin), state.last.map(of))?;
+        Ok(Self { name, schedule, course })
     }
 
     /// Anywhere in the flexible window, and always at the same place of it.
@@ -300,7 +267,7 @@ mod tests {
         let Next::Wait(at) = next("x", &cron, &state, begin).unwrap() else { panic!() };
         let due = time("2026-11-22T11:00:00Z");
         assert!((due..due + SignedDuration::from_secs(900)).contains(&at));
-        assert_eq!(next("x", &cron, &state, at - INSTANT).unwrap(), Next::Wait(at));
+        assert_eq!(next("x", &cron, &state, at - SignedDuration::from_nanos(1)).unwrap(), Next::Wait(at));
         assert_eq!(next("x", &cron, &state, at).unwrap(), Next::Fire(due));
     }
 

@@ -106,7 +106,10 @@ pub fn edit_error(error: EditError, named: &Named) -> ApiError {
         EditError::Declared { .. }
         | EditError::NoHandlers(_)
         | EditError::InTheWay { .. }
-        | EditError::Unreadable { .. } => conflict(error.to_string()),
+        | EditError::Unreadable { .. }
+        | EditError::Refused(_)
+        | EditError::NoEvent { .. }
+        | EditError::Outdated(_) => conflict(error.to_string()),
         EditError::Disk { .. } => ApiError::Store(error.to_string()),
     }
 }

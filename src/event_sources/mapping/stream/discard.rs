@@ -8,7 +8,7 @@ use super::super::context::{BackOff, Context, Waited};
 use super::batch::Dealt;
 use crate::delivery::Message;
 use crate::destination::Destination;
-use crate::invocation::Invocation;
+use crate::invocation::{Asker, Invocation};
 use crate::trigger::SourceKind;
 
 /// A destination that cannot be reached keeps the shard waiting for so long: some minutes.
@@ -101,6 +101,7 @@ async fn send(context: &Context, destination: &Destination, message: &Message) -
         function_arn: arn.clone(),
         client_context: None,
         event: message.body.clone().into_bytes(),
+        asker: Asker::Event,
     };
     context.invoker.accept(&function, invocation).await.map_err(|error| (error.to_string(), true))
 }

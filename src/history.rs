@@ -1,0 +1,294 @@
+//! The last invocations of each function, in memory: what they were asked, what they answered, what they
+//! said; and word of each as it ends, for whoever listens.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::broadcast;
+
+use crate::invocation::{Asker, Usage};
+
+/// Invocations of a function that are kept.
+const KEPT: usize = 100;
+/// Bytes of an event, of a result, of a log.
+const PART_LIMIT: usize = 64 * 1024;
+/// Bytes in all; then the oldest go.
+const LIMIT: usize = 32 * 1024 * 1024;
+/// What an entry takes beside its parts, about.
+const OVERHEAD: usize = 512;
+/// Words that may wait for a listener that is slow, before it misses some.
+const WORDS: usize = 1024;
+
+/// A cheap handle.
+#[derive(Clone)]
+pub struct History(Arc<Shared>);
+
+struct Shared {
+    kept: Mutex<Kept>,
+    told: broadcast::Sender<Arc<Told>>,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By the order in which they ended.
+    entries: BTreeMap<u64, Arc<Entry>>,
+    of: HashMap<String, VecDeque<u64>>,
+    next: u64,
+    bytes: usize,
+}
+
+/// Word of an invocation that has ended.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub function: String,
+    pub request_id: String,
+    pub ok: bool,
+    pub duration: Duration,
+    pub entry: Arc<Entry>,
+}
+
+/// An invocation as it is kept.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub function: String,
+    pub request_id: String,
+    pub time: SystemTime,
+    pub asker: Asker,
+    /// As the caller named it, with the qualifier that was given.
+    pub function_arn: String,
+    pub trace_id: String,
+    /// `$LATEST` or a number.
+    pub version: String,
+    pub ok: bool,
+    pub error_type: Option<String>,
+    pub usage: Usage,
+    pub event: Part,
+    pub result: Part,
+    pub log: Part,
+}
+
+/// As much of a text as is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    pub bytes: Vec<u8>,
+    pub cut: bool,
+}
+
+impl Part {
+    /// The beginning; a longer text gives its room back.
+    pub fn taken(mut bytes: Vec<u8>) -> Self {
+        let cut = bytes.len() > PART_LIMIT;
+        if cut {
+            bytes = bytes[..PART_LIMIT].to_vec();
+        } else if bytes.capacity() > 2 * bytes.len() + 1024 {
+            bytes.shrink_to_fit();
+        }
+        Self { bytes, cut }
+    }
+
+    /// The beginning, copied.
+    pub fn beginning(bytes: &[u8]) -> Self {
+        Self { bytes: bytes[..bytes.len().min(PART_LIMIT)].to_vec(), cut: bytes.len() > PART_LIMIT }
+    }
+
+    /// The end, copied: of a log, what was said last matters most.
+    pub fn end(bytes: &[u8]) -> Self {
+        let cut = bytes.len() > PART_LIMIT;
+        Self { bytes: bytes[bytes.len().saturating_sub(PART_LIMIT)..].to_vec(), cut }
+    }
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        OVERHEAD + self.event.bytes.capacity() + self.result.bytes.capacity() + self.log.bytes.capacity()
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::with_limit(LIMIT)
+    }
+}
+
+impl History {
+    fn with_limit(limit: usize) -> Self {
+        Self(Arc::new(Shared { kept: Mutex::default(), told: broadcast::Sender::new(WORDS), limit }))
+    }
+
+    /// Invocations as they end. A listener that is too slow misses some, and is told how many.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.0.told.subscribe()
+    }
+
+    pub fn add(&self, entry: Entry) {
+        let entry = Arc::new(entry);
+        if self.0.told.receiver_count() > 0 {
+            let Entry { function, request_id, ok, usage, .. } = &*entry;
+            let (function, request_id) = (function.clone(), request_id.clone());
+            // An error: the last listener has just gone.
+            let told = Told { function, request_id, ok: *ok, duration: usage.duration, entry: entry.clone() };
+            let _ = self.0.told.send(Arc::new(told));
+        }
+        self.lock().add(entry, self.0.limit);
+    }
+
+    /// Newest first; `before`: those that ended before this request. `None`: that one is not kept any more.
+    pub fn of(&self, function: &str, before: Option<&str>, limit: usize) -> Option<Vec<Arc<Entry>>> {
+        let kept = self.lock();
+        let Some(numbers) = kept.of.get(function) else { return before.is_none().then(Vec::new) };
+        let mut entries = numbers.iter().rev().filter_map(|number| kept.entries.get(number));
+        if let Some(before) = before {
+            entries.find(|entry| entry.request_id == before)?;
+        }
+        Some(entries.take(limit).cloned().collect())
+    }
+
+    /// The newest of this request: an event that is tried again keeps its id.
+    pub fn get(&self, function: &str, request_id: &str) -> Option<Arc<Entry>> {
+        let kept = self.lock();
+        let mut entries = kept.of.get(function)?.iter().rev().filter_map(|number| kept.entries.get(number));
+        entries.find(|entry| entry.request_id == request_id).cloned()
+    }
+
+    /// Forgets functions that went away.
+    pub fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
+        let mut kept = self.lock();
+        let Kept { of, entries, bytes, .. } = &mut *kept;
+        of.retain(|function, numbers| {
+            let stays = is_there(function);
+            if !stays {
+                for number in numbers {
+                    *bytes -= entries.remove(number).map_or(0, |entry| entry.size());
+                }
+            }
+            stays
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap()
+    }
+}
+
+impl Kept {
+    fn add(&mut self, entry: Arc<Entry>, limit: usize) {
+        self.bytes += entry.size();
+        // Looked up first: an entry would need a name of its own each time.
+        if !self.of.contains_key(&entry.function) {
+            self.of.insert(entry.function.clone(), VecDeque::new());
+        }
+        let numbers = self.of.get_mut(&entry.function).expect("inserted above");
+        numbers.push_back(self.next);
+        let too_many = if numbers.len() > KEPT { numbers.pop_front() } else { None };
+        self.entries.insert(self.next, entry);
+        self.next += 1;
+        if let Some(gone) = too_many.and_then(|number| self.entries.remove(&number)) {
+            self.bytes -= gone.size();
+        }
+        while self.bytes > limit {
+            let Some((_, gone)) = self.entries.pop_first() else { break };
+            self.bytes -= gone.size();
+            // The oldest of all is the oldest of its function.
+            if let Some(numbers) = self.of.get_mut(&gone.function) {
+                numbers.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(function: &str, number: usize, event: usize) -> Entry {
+        Entry {
+            function: function.to_owned(),
+            request_id: format!("id-{number}"),
+            time: SystemTime::UNIX_EPOCH,
+            asker: Asker::Invoke,
+            function_arn: String::new(),
+            trace_id: String::new(),
+            version: "$LATEST".to_owned(),
+            ok: true,
+            error_type: None,
+            usage: Usage::default(),
+            event: Part::taken(vec![b'1'; event]),
+            result: Part::beginning(b"null"),
+            log: Part::end(b"START"),
+        }
+    }
+
+    fn ids(entries: &[Arc<Entry>]) -> Vec<&str> {
+        entries.iter().map(|entry| entry.request_id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_last_hundred_are_kept_newest_first() {
+        let history = History::default();
+        for number in 0..150 {
+            history.add(entry("f", number, 10));
+        }
+        history.add(entry("g", 1000, 10));
+        assert_eq!(history.of("f", None, 1000).unwrap().len(), KEPT);
+        assert_eq!(ids(&history.of("f", None, 2).unwrap()), ["id-149", "id-148"]);
+        assert_eq!(ids(&history.of("f", Some("id-148"), 2).unwrap()), ["id-147", "id-146"]);
+        assert!(history.of("f", Some("id-49"), 2).is_none());
+        assert!(history.get("f", "id-49").is_none());
+        assert_eq!(history.get("f", "id-50").unwrap().request_id, "id-50");
+        history.keep_only(|function| function == "g");
+        assert!(history.of("f", None, 2).unwrap().is_empty());
+        let left = history.get("g", "id-1000").unwrap().size();
+        assert_eq!(history.lock().bytes, left);
+    }
+
+    #[test]
+    fn the_oldest_of_all_make_room() {
+        let history = History::with_limit(100_000);
+        history.add(entry("quiet", 0, 10));
+        for number in 0..50 {
+            history.add(entry("f", number, 30_000));
+        }
+        assert!(history.of("quiet", None, 10).unwrap().is_empty());
+        assert_eq!(ids(&history.of("f", None, 10).unwrap()), ["id-49", "id-48", "id-47"]);
+        let kept = history.lock();
+        assert_eq!(kept.bytes, kept.entries.values().map(|entry| entry.size()).sum::<usize>());
+        assert_eq!(kept.of["f"].len(), kept.entries.len());
+    }
+
+    #[test]
+    fn long_parts_are_cut_and_give_their_room_back() {
+        let part = Part::taken(vec![7; 6_000_000]);
+        assert!(part.cut && part.bytes.len() == PART_LIMIT && part.bytes.capacity() < 2 * PART_LIMIT);
+        let mut log = vec![b'a'; PART_LIMIT];
+        log.extend(b"the end");
+        let log = Part::end(&log);
+        assert!(log.cut && log.bytes.len() == PART_LIMIT && log.bytes.ends_with(b"the end"));
+        let mut roomy = Vec::with_capacity(1 << 20);
+        roomy.push(b'1');
+        assert!(Part::taken(roomy).bytes.capacity() < 4096);
+    }
+
+    #[test]
+    fn listeners_are_told() {
+        let history = History::default();
+        history.add(entry("f", 0, 1));
+        let mut listener = history.subscribe();
+        history.add(entry("f", 1, 1));
+        assert_eq!(listener.try_recv().unwrap().request_id, "id-1");
+        assert!(listener.try_recv().is_err());
+    }
+
+    /// `cargo test --lib history::tests::cost -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement"]
+    fn cost() {
+        let history = History::default();
+        let began = std::time::Instant::now();
+        for number in 0..1_000_000 {
+            history.add(entry("hello", number, 200));
+        }
+        println!("{} ns for each invocation, with the making of it", began.elapsed().as_nanos() / 1_000_000);
+    }
+}
