@@ -97,6 +97,10 @@ async fn ten_thousand_idle_connections_and_others() {
         .map(|_| {
             let mut stream = connect(&server);
             stream.write_all(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            // One after another: how many functions run at once is no subject here.
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200");
             stream
         })
         .collect();
