@@ -32,6 +32,7 @@ pub struct Settings {
     /// A SAM or CloudFormation template to serve.
     pub template: Option<Template>,
     pub access: Access,
+    pub doors: Doors,
     pub tls: Option<Tls>,
     pub limits: Limits,
     pub connections: Connections,
@@ -73,7 +74,54 @@ pub struct Access {
     pub credentials: Option<PathBuf>,
 }
 
-/// HTTPS on the port of the HTTP routes.
+/// Who may come to the control plane, and by what way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// Credentials are asked for on loopback too.
+    pub require_credentials: bool,
+    /// Names, some with a port, under which people reach the control plane.
+    pub allowed_hosts: Vec<String>,
+    /// A proxy in front ends the encryption.
+    pub behind_proxy: bool,
+    /// What these say of the client is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// `10.0.0.0/8`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
+            IpAddr::V6(address) => (u128::from(address), 128),
+        };
+        let ((ours, width), (theirs, other)) = (bits(self.address), bits(address.to_canonical()));
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+        width == other && ours & mask == theirs & mask
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: Option<IpAddr> = address.parse().ok();
+        let network = address.and_then(|address| {
+            let width = if address.is_ipv4() { 32 } else { 128 };
+            let prefix = prefix.map_or(Some(width), |prefix| prefix.parse().ok());
+            prefix.filter(|prefix| *prefix <= width).map(|prefix| Self { address, prefix })
+        });
+        network.ok_or_else(|| format!("`{text}` is no network: it should look like 10.0.0.0/8 or 192.0.2.7"))
+    }
+}
+
+/// HTTPS on the port of the HTTP routes, and off loopback on the control plane's too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
     /// A certificate of its own making, kept in the state folder.
@@ -182,6 +230,30 @@ impl Default for Connections {
             // Longer than proxies keep theirs (60 s): who closes first loses no request.
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "::c000:207"),
+            ("fd00::/16", "fd00::2", "fd01::2"),
+            ("0.0.0.0/0", "198.51.100.1", "::1"),
+            ("::/0", "::1", "127.0.0.1"),
+        ] {
+            let known: Network = network.parse().unwrap();
+            assert!(known.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(!known.contains(outside.parse().unwrap()), "{network} {outside}");
+        }
+        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "proxy", "10.0.0.0/", "10.0.0.0/-1"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }
 }

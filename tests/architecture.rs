@@ -26,8 +26,8 @@ const ALLOWED: [(&str, &str, &str); 1] = [(
 /// Library -> the modules that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("arc_swap", &["deployment", "published"]),
-    ("aws_credential_types", &["aws", "gateway"]),
-    ("aws_sigv4", &["aws", "gateway"]),
+    ("aws_credential_types", &["aws"]),
+    ("aws_sigv4", &["aws"]),
     ("aws_smithy_eventstream", &["lambda_api"]),
     ("aws_smithy_types", &["lambda_api"]),
     ("axum", &["console", "control_plane", "event_sources", "gateway", "http", "lambda_api"]),
@@ -47,7 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("memchr", &["invoker"]),
     ("mimalloc", &["main"]),
     ("owo_colors", &["cli"]),
-    ("percent_encoding", &["aws", "delivery", "event_sources", "gateway", "lambda_api"]),
+    ("percent_encoding", &["aws", "control_plane", "delivery", "event_sources", "gateway", "lambda_api"]),
     ("pyo3", &[]),
     ("rcgen", &["http"]),
     ("regex", &["deployment", "gateway"]),

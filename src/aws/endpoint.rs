@@ -148,6 +148,16 @@ impl Endpoints {
         self
     }
 
+    /// For whoever has none: the gateway's own services know these.
+    pub fn with_own_keys(mut self, access_key_id: &str, secret_access_key: &str) -> Self {
+        if self.anonymous {
+            access_key_id.clone_into(&mut self.access_key_id);
+            secret_access_key.clone_into(&mut self.secret_access_key);
+            self.session_token = None;
+        }
+        self
+    }
+
     /// An endpoint that was set, this gateway's own, or AWS's.
     pub fn url(&self, service: Service, region: &str) -> String {
         self.known(service).unwrap_or_else(|| {

@@ -4,10 +4,12 @@
 //! build half a minute and the binary a megabyte; what is asked here are a dozen operations of the
 //! JSON and the query protocol. Signing is the SDK's own (`aws-sigv4`).
 
+pub mod credentials;
 mod endpoint;
 mod object;
 mod profile;
 mod refusal;
+pub mod signature;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};

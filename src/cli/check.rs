@@ -27,7 +27,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let flusher = output::start_logging(LogStyle::Text, "warn");
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
-        let house = House::build(&settings, None)?;
+        let house = House::build(&settings, None, None)?;
         let deployment = house.invoker.deployments().current();
         let mut rows = Vec::new();
         let mut wrong = 0;

@@ -41,7 +41,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let flusher = output::start_logging(LogStyle::Text, level);
     let runtime = super::runtime()?;
     let completed = runtime.block_on(async {
-        let house = House::build(&settings, None)?;
+        let house = House::build(&settings, None, None)?;
         if let Some(saved) = &arguments.test_event
             // Else it is told below that there is no such function.
             && house.invoker.deployments().current().functions.contains_key(arguments.name.as_str())

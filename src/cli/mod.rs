@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand. Data goes to stdout, everything else to stderr; the
 //! exit status says who must act (0 nobody, 1 the user, 2 whoever typed the command).
 
+mod audit;
 mod check;
+mod credentials;
 mod doctor;
 mod event;
 mod export;
@@ -74,6 +76,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Show, retry or discard asynchronous invocations that wait or have failed
     Queue(queue::Arguments),
+    /// Make, list and revoke credentials for the control plane
+    Credentials(credentials::Arguments),
+    /// Show who has changed what, and check that the log of it is whole
+    Audit(audit::Arguments),
     /// Check the template and every function: its configuration, and whether it can be loaded
     Check(check::Arguments),
     /// Show the Pythons found on this machine and what is wrong with them
@@ -106,6 +112,8 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Export(arguments) => export::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Queue(arguments) => queue::run(arguments),
+        Command::Credentials(arguments) => credentials::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config::{Access, Account, Limits, Settings, Template};
+use crate::config::{Access, Account, Doors, Limits, Settings, Template};
 
 /// Where the functions are.
 #[derive(Args, Clone, Default)]
@@ -106,6 +106,10 @@ pub struct File {
     pub act_as: Option<String>,
     pub jwks: Option<Vec<String>>,
     pub credentials: Option<PathBuf>,
+    pub require_credentials: Option<bool>,
+    pub allowed_host: Option<Vec<String>>,
+    pub behind_proxy: Option<bool>,
+    pub trusted_proxy: Option<Vec<String>>,
     pub state_dir: Option<PathBuf>,
     pub buckets: Option<PathBuf>,
     pub python: Option<PathBuf>,
@@ -201,6 +205,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         keep_last_good: false,
         template,
         access: Access::default(),
+        doors: Doors::default(),
         tls: None,
         limits: Limits::default(),
         connections: Default::default(),

@@ -239,7 +239,7 @@ fn now() -> i64 {
 
 /// Where the queue is looked at.
 enum Queue {
-    OfGateway { api: String, runtime: tokio::runtime::Runtime },
+    OfGateway { api: String, token: Option<String>, runtime: tokio::runtime::Runtime },
     OfFolder { store: Store, _keeper: Keeper, runtime: tokio::runtime::Runtime },
 }
 
@@ -252,7 +252,7 @@ impl Place {
         }
         let runtime = super::runtime()?;
         Ok(Some(match server::keeper(&settings.state_dir)? {
-            Keeper::Gateway { api } => Queue::OfGateway { api, runtime },
+            Keeper::Gateway { api, token } => Queue::OfGateway { api, token, runtime },
             keeper @ Keeper::Nobody { .. } => {
                 Queue::OfFolder { store: Store::open(&settings.state_dir)?, _keeper: keeper, runtime }
             }
@@ -307,7 +307,7 @@ impl Queue {
     }
 
     fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<String>) -> anyhow::Result<T> {
-        let Self::OfGateway { api, runtime } = self else { bail!("there is no gateway to ask") };
+        let Self::OfGateway { api, token, runtime } = self else { bail!("there is no gateway to ask") };
         let url = format!("{api}{path}");
         let text = runtime.block_on(async {
             let client =
@@ -315,6 +315,10 @@ impl Queue {
             let request = match method {
                 "GET" => client.get(&url),
                 _ => client.post(&url).body(body.unwrap_or_default()),
+            };
+            let request = match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
             };
             request.send().await?.text().await
         });

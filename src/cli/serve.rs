@@ -9,7 +9,7 @@ use clap::Args;
 use super::options::{self, Common, Place};
 use super::output::{self, LogStyle};
 use super::{template_report, urls};
-use crate::config::{Access, Settings, Tls};
+use crate::config::{Access, Doors, Settings, Tls};
 use crate::deployment::{Changes, Deployed, Deployment, Finding, Problem, Severity};
 use crate::server::{self, Addresses};
 use crate::trigger::Trigger;
@@ -62,10 +62,27 @@ pub struct Arguments {
     /// issuer publishes]
     #[arg(long, value_name = "ISSUER=URL|FILE", num_args = 1.., env = "HANDLERD_JWKS")]
     jwks: Option<Vec<String>>,
-    /// Access keys that AWS_IAM accepts, in the form of ~/.aws/credentials [default: those in the
-    /// environment of handlerd]
+    /// Access keys and tokens in the form of ~/.aws/credentials, as AWS_IAM accepts them, and the control
+    /// plane where it asks for them [default: those in the environment of handlerd]
     #[arg(long, value_name = "FILE", env = "HANDLERD_CREDENTIALS")]
     credentials: Option<PathBuf>,
+    /// The control plane asks for credentials on loopback too, as it always does elsewhere [default: false]
+    #[arg(long, value_name = "BOOL", env = "HANDLERD_REQUIRE_CREDENTIALS")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    require_credentials: Option<bool>,
+    /// Another name under which the control plane is reached [default: localhost and the address
+    /// of --host]
+    #[arg(long, value_name = "NAME", num_args = 1.., env = "HANDLERD_ALLOWED_HOST")]
+    allowed_host: Option<Vec<String>>,
+    /// A proxy in front ends HTTPS; the control plane then speaks to no other machine [default: false]
+    #[arg(long, value_name = "BOOL", env = "HANDLERD_BEHIND_PROXY")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    behind_proxy: Option<bool>,
+    /// Address or network of a proxy whose X-Forwarded headers are believed [default: none]
+    #[arg(long, value_name = "CIDR", num_args = 1.., env = "HANDLERD_TRUSTED_PROXY")]
+    trusted_proxy: Option<Vec<String>>,
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "HANDLERD_LOG_FORMAT")]
     log_format: Option<LogStyle>,
@@ -141,6 +158,21 @@ impl Arguments {
         };
         if let Some(missing) = settings.access.credentials.as_ref().filter(|path| !path.is_file()) {
             anyhow::bail!("there is no file {} (`--credentials`)", missing.display());
+        }
+        let proxies = self.trusted_proxy.clone().or(file.trusted_proxy).unwrap_or_default();
+        let proxies = proxies.iter().map(|proxy| proxy.parse());
+        settings.doors = Doors {
+            require_credentials: self.require_credentials.or(file.require_credentials).unwrap_or(false),
+            allowed_hosts: self.allowed_host.clone().or(file.allowed_host).unwrap_or_default(),
+            behind_proxy: self.behind_proxy.or(file.behind_proxy).unwrap_or(false),
+            trusted_proxies: proxies
+                .collect::<Result<_, String>>()
+                .map_err(|error| anyhow::anyhow!("{error} (`--trusted-proxy`)"))?,
+        };
+        if let Some(wrong) = settings.doors.allowed_hosts.iter().find(|host| !is_host(host)) {
+            anyhow::bail!(
+                "`{wrong}` is no host: it should look like console.example.com or 192.0.2.7:8443 (`--allowed-host`)"
+            );
         }
         let limits = &mut settings.limits;
         limits.concurrency = self.concurrency.or(file.concurrency).unwrap_or(limits.concurrency);
@@ -220,6 +252,18 @@ fn tls(wanted: Option<bool>, cert: Option<PathBuf>, key: Option<PathBuf>) -> any
     }
 }
 
+/// A name or an address, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let is_address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_address = is_address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    !name.is_empty() && (is_address || is_name) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
 /// `boto3`, `concurrent.futures`
 fn is_module_name(name: &str) -> bool {
     let is_part = |part: &str| {
@@ -241,7 +285,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn announce(addresses: &Addresses, deployment: &Deployment) {
     let mut lines = vec![
         vec![addresses.routes_url(), "HTTP routes".to_owned()],
-        vec![format!("http://{}", addresses.api), "Lambda API".to_owned()],
+        vec![format!("{}://{}", addresses.api_scheme, addresses.api), "Lambda API".to_owned()],
     ];
     lines.extend(urls::lines(addresses, deployment));
     output::print(&output::table(&lines));

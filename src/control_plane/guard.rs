@@ -1,28 +1,62 @@
-//! Keeps web pages out of the control plane, which can run code by design.
-//!
-//! On loopback no password is asked for, so three things must hold: the Host is one of our own names
-//! (a page whose name was rebound to 127.0.0.1 still sends its own), the Origin, if there is one, is
-//! ours including the port, and the browser does not say that the request comes from elsewhere.
+//! The outermost layer of the control plane, which can run code by design: every request passes here,
+//! or is not looked at. In this order: is it for us and from no web page of others (`origin`), who asks
+//! (`access`), may they do it (the table's scope), and is it told in the audit log (`audit`).
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::body::{Body, HttpBody, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::StatusCode;
-use http::header::{HOST, ORIGIN};
+use http::{Method, StatusCode};
 
-use super::{Entry, Scope, refusal, scope_of};
+use super::access::{Access, Caller};
+use super::audit::{Audit, Change};
+use super::origin::Names;
+use super::{Entry, Scope, action, refusal, scope_of};
+use crate::config::{Account, Network};
+use crate::http::{Forwarded, Peer};
+
+/// A change's answer is looked at for the hash of the code, up to this length.
+const LONGEST_ANSWER: u64 = 256 * 1024;
 
 #[derive(Clone)]
 pub struct Guard {
-    port: u16,
+    names: Names,
+    access: Option<Arc<Access>>,
+    audit: Option<Audit>,
+    /// Nobody else on other machines may speak to us, as what they say would not be encrypted.
+    proxies: Option<Vec<Network>>,
+    account: Option<Account>,
     table: Vec<Entry>,
 }
 
 impl Guard {
-    pub fn new(port: u16) -> Self {
-        Self { port, table: Vec::new() }
+    pub fn new(names: Names) -> Self {
+        Self { names, access: None, audit: None, proxies: None, account: None, table: Vec::new() }
+    }
+
+    /// Asks everybody for credentials.
+    pub fn asking(mut self, access: Option<Arc<Access>>) -> Self {
+        self.access = access;
+        self
+    }
+
+    pub fn recording(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Whose functions these appear to be, for the names of what is acted on.
+    pub fn of_account(mut self, account: Account) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    /// Without TLS of our own: what comes from other machines must come through these.
+    pub fn behind(mut self, proxies: Vec<Network>) -> Self {
+        self.proxies = Some(proxies);
+        self
     }
 
     /// The guard of these routes.
@@ -31,112 +65,139 @@ impl Guard {
         self
     }
 
-    /// Whether whoever sent this may do what the scope stands for.
-    fn admits(&self, _request: &Request, _scope: Scope) -> bool {
-        true
+    pub(super) fn table(&self) -> &[Entry] {
+        &self.table
     }
 
-    fn check(&self, request: &Request) -> Result<(), String> {
-        let hosts: Vec<&[u8]> = request.headers().get_all(HOST).iter().map(|host| host.as_bytes()).collect();
-        // HTTP/2 has the authority instead.
-        let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        let host = match (hosts.as_slice(), authority) {
-            ([host], None) => *host,
-            ([], Some(authority)) => authority,
-            ([host], Some(authority)) if *host == authority => *host,
-            _ => return Err("exactly one Host header is needed".to_owned()),
-        };
-        let host = std::str::from_utf8(host).map_err(|_| "the Host header is not text".to_owned())?;
-        if !self.is_ours(host) {
-            return Err(format!(
-                "Host `{}` is not one of this server's names: localhost:{port} or 127.0.0.1:{port}",
-                crate::logs::escape_control(host),
-                port = self.port
-            ));
-        }
-        for origin in request.headers().get_all(ORIGIN) {
-            let ours = origin
-                .to_str()
-                .ok()
-                .and_then(|origin| origin.strip_prefix("http://"))
-                .is_some_and(|o| o == host);
-            if !ours {
-                return Err("web pages of another origin may not use the control plane".to_owned());
-            }
-        }
-        for site in request.headers().get_all("sec-fetch-site") {
-            if !matches!(site.as_bytes(), b"same-origin" | b"none") {
-                return Err("web pages of another site may not use the control plane".to_owned());
-            }
-        }
-        Ok(())
+    pub(super) fn access(&self) -> Option<&Access> {
+        self.access.as_deref()
     }
 
-    /// Our names, with our port or (as some clients write it) none.
-    fn is_ours(&self, host: &str) -> bool {
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().ok()),
-            _ => (host, Some(self.port)),
-        };
-        port == Some(self.port)
-            && matches!(name.to_ascii_lowercase().as_str(), "localhost" | "127.0.0.1" | "[::1]")
+    fn check(&self, request: &Request) -> Result<(), (StatusCode, String)> {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        let is_proxied = request.extensions().get::<Forwarded>().is_some();
+        let is_near = is_proxied || peer.is_none_or(|peer| peer.to_canonical().is_loopback());
+        if self.proxies.is_some() && !is_near {
+            let reason = "this address is for the proxy in front of it (`--trusted-proxy`)";
+            return Err((StatusCode::FORBIDDEN, reason.to_owned()));
+        }
+        self.names.check(request)
+    }
+
+    async fn pass(self: Arc<Self>, mut request: Request, next: Next) -> Response {
+        if let Err((status, reason)) = self.check(&request) {
+            tracing::warn!(target: "request", "refused on the control plane: {reason}");
+            let kind = match status {
+                StatusCode::MISDIRECTED_REQUEST => "MisdirectedRequestException",
+                _ => "AccessDeniedException",
+            };
+            return refusal(status, kind, &reason);
+        }
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let scope = scope_of(&self.table, request.method(), route.as_ref());
+        let mut caller = Caller::local();
+        if let Some(access) = self.access.as_deref().filter(|_| scope != Scope::Open) {
+            // The event bus stands where EventBridge's endpoint has its only path.
+            let is_bus = *request.method() == Method::POST && request.uri().path() == "/";
+            (caller, request) = match access.admit(request, if is_bus { "events" } else { "lambda" }).await {
+                Ok(admitted) => admitted,
+                Err(refused) => return refused,
+            };
+        }
+        if !caller.may(scope) {
+            let change = self.change(&request, route.as_ref(), &caller);
+            let denied = self.denied(&caller, scope, &change);
+            if scope >= Scope::Deploy
+                && let Err(error) =
+                    self.record(Change { outcome: "denied", status: Some(403), ..change }).await
+            {
+                tracing::error!("the audit log cannot be written: {error}");
+            }
+            return denied;
+        }
+        if scope < Scope::Deploy || self.audit.is_none() || route.is_none() {
+            return next.run(request).await;
+        }
+        // To its end, also when the client has gone away: no change without a line.
+        let change = self.change(&request, route.as_ref(), &caller);
+        let recorded = tokio::spawn(async move { self.recorded(change, request, next).await });
+        recorded.await.unwrap_or_else(|_| {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", "the request could not be served")
+        })
+    }
+
+    async fn recorded(self: Arc<Self>, change: Change, request: Request, next: Next) -> Response {
+        let audit = self.audit.clone();
+        let ready = tokio::task::spawn_blocking(move || audit.map_or(Ok(()), |audit| audit.check())).await;
+        if let Ok(Err(error)) = ready {
+            tracing::error!("the audit log cannot be written, so that changes are refused: {error}");
+            let message = "the audit log cannot be written, so nothing was changed";
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceException", message);
+        }
+        let (response, code_sha256) = with_code(next.run(request).await).await;
+        let status = response.status();
+        let outcome = if status.is_success() { "done" } else { "failed" };
+        let change = Change { code_sha256, outcome, status: Some(status.as_u16()), ..change };
+        if let Err(error) = self.record(change).await {
+            tracing::error!("a change is not in the audit log, as that cannot be written: {error}");
+        }
+        response
+    }
+
+    async fn record(&self, change: Change) -> std::io::Result<()> {
+        let Some(audit) = self.audit.clone() else { return Ok(()) };
+        let recording = tokio::task::spawn_blocking(move || audit.record(&change));
+        recording.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    fn change(&self, request: &Request, route: Option<&MatchedPath>, caller: &Caller) -> Change {
+        let path = request.uri().path();
+        let account = self.account.as_ref();
+        let (region, id) = account.map_or(("", ""), |account| (&account.region, &account.id));
+        let peer = request.extensions().get::<Peer>();
+        Change {
+            who: caller.name.clone(),
+            from: peer.map(|peer| peer.0.ip().to_canonical().to_string()).unwrap_or_default(),
+            action: action::name(request.method(), route.map_or(path, MatchedPath::as_str)),
+            resource: action::resource(path, region, id),
+            request: Some(format!("{} {path}", request.method())),
+            ..Change::default()
+        }
+    }
+
+    /// As AWS words it, and what to do.
+    fn denied(&self, caller: &Caller, scope: Scope, change: &Change) -> Response {
+        let (action, resource) = (&change.action, &change.resource);
+        let account = self.account.as_ref().map_or("", |account| &account.id);
+        let message = format!(
+            "User: arn:aws:iam::{account}:user/{} is not authorized to perform: {action} on resource: {resource} \
+             because no identity-based policy allows the {action} action",
+            caller.name
+        );
+        let hint = format!("`scopes` of [{}] in the credentials file lacks `{}`", caller.name, scope.name());
+        tracing::warn!(target: "request", "refused on the control plane: {message}\nhint: {hint}");
+        refusal(StatusCode::FORBIDDEN, "AccessDeniedException", &message)
     }
 }
 
 pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if let Err(reason) = guard.check(&request) {
-        tracing::warn!(target: "request", "refused on the control plane: {reason}");
-        return refusal(StatusCode::FORBIDDEN, "AccessDeniedException", &reason);
-    }
-    let scope = scope_of(&guard.table, request.method(), request.extensions().get());
-    if !guard.admits(&request, scope) {
-        return refusal(StatusCode::UNAUTHORIZED, "UnrecognizedClientException", "credentials are needed");
-    }
-    next.run(request).await
+    guard.pass(request, next).await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(headers: &[(&str, &str)]) -> bool {
-        let mut request = Request::new(axum::body::Body::empty());
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
-        }
-        Guard::new(3001).check(&request).is_ok()
+/// The hash of the code that a change's answer tells of.
+async fn with_code(response: Response) -> (Response, Option<String>) {
+    let short = response.body().size_hint().exact().is_some_and(|length| length <= LONGEST_ANSWER);
+    if !short {
+        return (response, None);
     }
-
-    #[test]
-    fn programs_pass() {
-        assert!(check(&[("host", "localhost:3001")]));
-        assert!(check(&[("host", "LOCALHOST:3001")]));
-        assert!(check(&[("host", "127.0.0.1:3001")]));
-        assert!(check(&[("host", "[::1]:3001")]));
-        assert!(check(&[("host", "localhost")]));
-        assert!(check(&[("host", "localhost:3001"), ("origin", "http://localhost:3001")]));
-        assert!(check(&[("host", "localhost:3001"), ("sec-fetch-site", "none")]));
-    }
-
-    #[test]
-    fn pages_do_not() {
-        for headers in [
-            &[][..],
-            &[("host", "localhost:3001"), ("host", "localhost:3001")],
-            &[("host", "evil.example:3001")],
-            &[("host", "localhost.evil.example:3001")],
-            &[("host", "localhost:3000")],
-            &[("host", "localhost:99999")],
-            &[("host", "127.0.0.2:3001")],
-            &[("host", "localhost:3001"), ("origin", "http://localhost:3000")],
-            &[("host", "localhost:3001"), ("origin", "http://127.0.0.1:3001")],
-            &[("host", "localhost:3001"), ("origin", "null")],
-            &[("host", "localhost:3001"), ("origin", "https://localhost:3001")],
-            &[("host", "localhost:3001"), ("sec-fetch-site", "cross-site")],
-            &[("host", "localhost:3001"), ("sec-fetch-site", "same-site")],
-        ] {
-            assert!(!check(headers), "{headers:?}");
-        }
-    }
+    let (head, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, LONGEST_ANSWER as usize).await else {
+        return (
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", "the answer broke off"),
+            None,
+        );
+    };
+    let told: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let code = told["CodeSha256"].as_str().or(told["Content"]["CodeSha256"].as_str()).map(str::to_owned);
+    (Response::from_parts(head, Body::from(bytes)), code)
 }

@@ -4,7 +4,15 @@
 //! no other way to get a route onto the port, so none can be without a scope, and `guard`, the
 //! outermost layer, is made from this very table.
 
+mod access;
+mod action;
+mod audit;
 mod guard;
+mod lockout;
+mod origin;
+mod session;
+#[cfg(test)]
+mod sweep;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +25,10 @@ use axum::routing::{self, MethodRouter, Route};
 use http::Method;
 use tower::{Layer, Service};
 
+pub use access::Access;
+pub use audit::{Audit, Change, Verdict, entries as audit_entries, verify as verify_audit};
 pub use guard::Guard;
+pub use origin::Names;
 
 /// What a caller may do. On loopback everybody has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +43,19 @@ pub enum Scope {
     Deploy,
     /// Says who may do what, and keeps the house.
     Admin,
+}
+
+impl Scope {
+    /// As a credentials file has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Invoke => "invoke",
+            Self::Deploy => "deploy",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A route of the table.
@@ -113,10 +137,14 @@ impl Routes {
         &self.table
     }
 
-    /// The whole port: these routes behind their guard. `unknown` answers what is not among them.
+    /// The whole port: these routes and the guard's own, behind the guard.
     pub fn guarded<H: Handler<T, ()>, T: 'static>(self, guard: Guard, unknown: H) -> Router {
-        let guard = Arc::new(guard.of(self.table));
-        self.router
+        let state = session::State::default();
+        let routes = self.merge(session::routes().with_state(state.clone()));
+        let guard = Arc::new(guard.of(routes.table));
+        state.set(guard.clone());
+        routes
+            .router
             .fallback(unknown.clone())
             .method_not_allowed_fallback(unknown)
             // The outermost layer: nothing is looked at before it has passed.

@@ -9,9 +9,10 @@ use http::{Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
+use super::Site;
 use super::error::GatewayError;
 use crate::api::{Api, Kind, Route, Stage};
-use crate::http::Peer;
+use crate::http::{Forwarded, Peer};
 use crate::invocation::{Invocation, TraceId};
 
 /// API Gateway's limit for a request's body.
@@ -74,6 +75,14 @@ impl Request {
 
     pub fn source_ip(&self) -> String {
         self.peer.map(|peer| peer.to_canonical().to_string()).unwrap_or_default()
+    }
+
+    /// Scheme and port by which the client has come, to a trusted proxy or to us.
+    pub fn scheme_and_port(&self, site: &Site) -> (&'static str, u16) {
+        let forwarded = self.head.extensions.get::<Forwarded>();
+        let tls = forwarded.map_or(site.tls, |forwarded| forwarded.https || site.tls);
+        let usual = |forwarded: &Forwarded| forwarded.port.unwrap_or(if forwarded.https { 443 } else { 80 });
+        (if tls { "https" } else { "http" }, forwarded.map_or(site.port, usual))
     }
 
     /// The first value of this header, if it is text.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use super::counters::{Counters, count};
+use super::proxies::{self, Proxies};
 use crate::config::Connections;
 
 /// From one address, unless it is this machine's own.
@@ -31,7 +32,10 @@ const FULL: &[u8] =
 
 /// The doorkeeper of one port.
 #[derive(Clone)]
-pub struct Admission(Arc<Shared>);
+pub struct Admission {
+    shared: Arc<Shared>,
+    proxies: Proxies,
+}
 
 struct Shared {
     limits: Connections,
@@ -51,24 +55,38 @@ impl Admission {
     pub fn new(limits: Connections, descriptors: Option<u64>) -> Self {
         let counters = Counters::default();
         let most = limits.most.min(room(descriptors));
-        Self(Arc::new(Shared { limits, most, counters, by_address: Mutex::default() }))
+        let shared = Arc::new(Shared { limits, most, counters, by_address: Mutex::default() });
+        Self { shared, proxies: Proxies::from([]) }
+    }
+
+    /// The same places, where these proxies are believed. All clients come through them, so that what
+    /// one address may have is not for them.
+    pub fn trusting(&self, proxies: impl Into<Proxies>) -> Self {
+        Self { shared: self.shared.clone(), proxies: proxies.into() }
+    }
+
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     pub fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.shared.counters
     }
 
     /// Connections that may be open at once: what was asked for, or what the descriptors allow.
     pub fn most(&self) -> usize {
-        self.0.most
+        self.shared.most
     }
 
     pub(super) fn limits(&self) -> &Connections {
-        &self.0.limits
+        &self.shared.limits
     }
 
     fn most_of(&self, address: IpAddr) -> usize {
-        match self.0.limits.most_per_address {
+        if proxies::trusts(&self.proxies, address) {
+            return usize::MAX;
+        }
+        match self.shared.limits.most_per_address {
             Some(most) => most,
             None if address.is_loopback() => usize::MAX,
             None => MOST_PER_ADDRESS,
@@ -76,15 +94,15 @@ impl Admission {
     }
 
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<Place> {
-        let counters = &self.0.counters;
-        let mut by_address = self.0.by_address.lock().unwrap();
-        if counters.open.load(Relaxed) >= self.0.most as u64 {
+        let counters = &self.shared.counters;
+        let mut by_address = self.shared.by_address.lock().unwrap();
+        if counters.open.load(Relaxed) >= self.shared.most as u64 {
             count(&counters.full);
             return None;
         }
         let address = one_client(peer.ip());
         let open = by_address.entry(address).or_default();
-        if *open >= self.most_of(address) {
+        if *open >= self.most_of(peer.ip().to_canonical()) {
             count(&counters.full_of_address);
             return None;
         }
@@ -97,7 +115,7 @@ impl Admission {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let shared = &self.admission.0;
+        let shared = &self.admission.shared;
         let mut by_address = shared.by_address.lock().unwrap();
         shared.counters.open.fetch_sub(1, Relaxed);
         if let Some(open) = by_address.get_mut(&self.address) {
@@ -236,7 +254,21 @@ mod tests {
         assert_eq!(from("::ffff:127.0.0.1"), 300);
         assert_eq!(from("192.0.2.1"), 256);
         assert_eq!(from("2001:db8::1"), 256);
-        assert!(admission.0.by_address.lock().unwrap().is_empty());
+        assert!(admission.shared.by_address.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_proxy_brings_everybody() {
+        let limits = Connections { most: 400, most_per_address: Some(2), ..Connections::default() };
+        let admission = Admission::new(limits, None).trusting(["192.0.2.0/30".parse().unwrap()]);
+        let places: Vec<_> = (0..500).map_while(|_| admission.admit(peer("192.0.2.1"))).collect();
+        assert_eq!(places.len(), 400);
+        drop(places);
+        let places: Vec<_> = (0..500).map_while(|_| admission.admit(peer("192.0.2.9"))).collect();
+        assert_eq!(places.len(), 2);
+        // Who is not trusted at another entry has a share there.
+        let _proxy: Vec<_> = (0..2).map_while(|_| admission.admit(peer("192.0.2.1"))).collect();
+        assert!(admission.trusting([]).admit(peer("192.0.2.1")).is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod deadlines;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod proxies;
 mod spelling;
 pub mod tls;
 pub mod web_socket;
@@ -40,6 +41,7 @@ use tower::{Service, ServiceExt};
 
 pub use admission::Admission;
 pub use counters::Counters;
+pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
 
 use admission::{Lingering, Place, Spare};
@@ -237,7 +239,7 @@ impl Conversation {
             let discard = checked.is_ok() && !expects;
             let mut request = request
                 .map(|body| Body::new(RequestBody::new(body, discard, pulse.clone(), doorkeeper.clone())));
-            request.extensions_mut().insert(Peer(peer));
+            proxies::correct(&mut request, peer, doorkeeper.proxies());
             if let Some(encryption) = &encryption {
                 request.extensions_mut().insert(encryption.clone());
             }

@@ -22,7 +22,7 @@ pub fn health(
     invoker: Invoker,
     interpreters: Arc<Interpreters>,
     root: std::path::PathBuf,
-    [http_door, api_door]: [Admission; 2],
+    [at_routes, at_api]: [Admission; 2],
 ) -> Arc<dyn Fn() -> serde_json::Value + Send + Sync> {
     let started = Instant::now();
     Arc::new(move || {
@@ -58,15 +58,16 @@ pub fn health(
             "zygotes": invoker.environments().zygote_pids(),
             "environments": invoker.environments().total(),
             "functions": functions,
-            "connections": {"http": connections(&http_door), "api": connections(&api_door)},
+            "connections": {"http": connections(&at_routes), "api": connections(&at_api)},
             "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),
         })
     })
 }
 
 /// What has become of the connections of a port.
-fn connections(door: &Admission) -> serde_json::Value {
-    let counted = door.counters().snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
-    let most = ("most".to_owned(), door.most().into());
+fn connections(admission: &Admission) -> serde_json::Value {
+    let counted =
+        admission.counters().snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
+    let most = ("most".to_owned(), admission.most().into());
     serde_json::Value::Object(std::iter::once(most).chain(counted).collect())
 }

@@ -1,25 +1,27 @@
 //! Builds each floor once, listens, drains and stops from the top.
 
+mod doors;
 mod figures;
 mod health;
 mod needs;
+mod ports;
 mod python;
 mod signals;
 mod state_folder;
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
+use crate::aws::credentials::Credential;
 use crate::aws::{self, Endpoints};
 use crate::config::Settings;
 use crate::console::{self, Console};
-use crate::control_plane::Guard;
+use crate::control_plane::{Audit, Change, Guard, Names};
 use crate::delivery::Delivery;
 use crate::deployment::{Changes, Deployed, Deployment, Deployments, Sources, Watcher};
 use crate::event_sources::{EventSources, Surroundings};
@@ -33,16 +35,17 @@ use crate::invoker::{Below, Invoker};
 use crate::lambda_api::{self, LambdaApi};
 use crate::logs::Logs;
 use crate::published::Published;
+use doors::{Keys, refuse_open_doors};
 use health::{health, runtime_of};
+use ports::{bind, more_descriptors};
 use python::{packages, prepare, python_for};
 use signals::Signals;
 
+pub use doors::{CREDENTIALS, access_key, secret, sha256};
 pub use needs::unreachable;
 pub use python::packages_told;
-pub use state_folder::{Keeper, keeper};
+pub use state_folder::{Keeper, create_private, keeper};
 
-/// Connections that wait to be accepted: one more has to try again, a second later.
-const BACKLOG: u32 = 4096;
 /// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
 /// others when they are asked for.
 const TRIED_OUT: usize = 50;
@@ -58,8 +61,13 @@ pub struct House {
 
 impl House {
     /// Reads the handlers folder and prepares everything up to the invoker. `served_at`: as the one
-    /// gateway of this state folder, whose control plane is at this URL.
-    pub fn build(settings: &Settings, served_at: Option<String>) -> anyhow::Result<Self> {
+    /// gateway of this state folder, whose control plane is at this URL. `role`: what functions and the
+    /// gateway itself sign with, who have nothing else.
+    pub fn build(
+        settings: &Settings,
+        served_at: Option<String>,
+        role: Option<&Credential>,
+    ) -> anyhow::Result<Self> {
         check_folder(settings)?;
         let state_dir = std::path::absolute(&settings.state_dir)?;
         state_folder::create_private(&state_dir)?;
@@ -73,10 +81,21 @@ impl House {
         let deployments = Deployments::read(sources(settings));
         let search = Search::from_environment(settings.python.clone(), settings.root());
         let interpreters = Arc::new(Interpreters::new(search, Some(&state_dir.join("interpreters.json"))));
-        let inherited: Vec<(String, String)> = std::env::vars_os()
+        let mut inherited: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let endpoints = Endpoints::from_environment(&inherited).with_events_at(served_at.clone());
+        let mut endpoints = Endpoints::from_environment(&inherited).with_events_at(served_at.clone());
+        if let Some(role) = role {
+            endpoints = endpoints.with_own_keys(&role.access_key, &role.secret);
+            let given = |(name, value): &(String, String)| {
+                matches!(&**name, "AWS_ACCESS_KEY_ID" | "AWS_PROFILE") && !value.is_empty()
+            };
+            if !inherited.iter().any(given) {
+                inherited.retain(|(name, _)| name != "AWS_ACCESS_KEY_ID" && name != "AWS_SESSION_TOKEN");
+                inherited.push(("AWS_ACCESS_KEY_ID".to_owned(), role.access_key.clone()));
+                inherited.push(("AWS_SECRET_ACCESS_KEY".to_owned(), role.secret.clone()));
+            }
+        }
         let aws = aws::Client::new(endpoints);
         let common = Common {
             account: settings.account.clone(),
@@ -111,10 +130,11 @@ impl House {
 
 impl House {
     /// Tells other programs of this machine where this gateway answers.
-    fn tell_where(&self, api: SocketAddr) -> std::io::Result<()> {
-        use std::os::unix::fs::FileExt;
+    fn tell_where(&self, api: &str, token: Option<&str>) -> std::io::Result<()> {
+        use std::os::unix::fs::{FileExt, PermissionsExt};
         let Some(lock) = &self.lock else { return Ok(()) };
-        lock.write_all_at(format!("http://{api}\n").as_bytes(), 0)
+        lock.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        lock.write_all_at(format!("{api}\n{}", token.unwrap_or_default()).as_bytes(), 0)
     }
 }
 
@@ -150,6 +170,8 @@ pub struct Addresses {
     pub scheme: &'static str,
     pub http: SocketAddr,
     pub api: SocketAddr,
+    /// `http` or `https`, of the control plane.
+    pub api_scheme: &'static str,
 }
 
 impl Addresses {
@@ -165,18 +187,23 @@ impl Addresses {
             let ipv4 = address.is_ipv4();
             address.set_ip(if ipv4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
-        format!("http://{address}")
+        format!("{}://{address}", self.api_scheme)
     }
 }
 
 /// Serves until a signal asks for the end. `announce` is called once, when both ports answer, and
 /// `changed` whenever something is deployed.
 pub async fn serve(
-    settings: Settings,
+    mut settings: Settings,
     announce: impl FnOnce(&Addresses, &Deployment),
     changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    refuse_open_doors(settings.host)?;
+    refuse_open_doors(&settings)?;
+    let keys = Keys::open(&settings)?;
+    if keys.is_some() {
+        // Whoever is known here is known to AWS_IAM too.
+        settings.access.credentials = Some(doors::credentials_file(&settings));
+    }
     if let Some(claims) = &settings.access.act_as {
         let claims = serde_json::Value::Object(claims.clone());
         tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
@@ -185,13 +212,31 @@ pub async fn serve(
     let http = bind(settings.host, settings.port, "--port")?;
     let api = bind(settings.host, settings.api_port, "--api-port")?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    let addresses = Addresses { scheme, http: http.local_addr()?, api: api.local_addr()? };
+    let is_near = settings.host.is_loopback();
+    let api_scheme = if is_near { "http" } else { scheme };
+    let addresses = Addresses { scheme, http: http.local_addr()?, api: api.local_addr()?, api_scheme };
+    // Functions and commands of this machine need not go by way of the network, nor trust a certificate.
+    let back_door = match is_near {
+        true => None,
+        false => Some(bind(Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
+    };
+    let api_url = match &back_door {
+        Some(listener) => format!("http://{}", listener.local_addr()?),
+        None => addresses.api_url(),
+    };
 
     let house = tokio::task::spawn_blocking({
-        let (settings, api_url) = (settings.clone(), addresses.api_url());
-        move || House::build(&settings, Some(api_url))
+        let (settings, api_url) = (settings.clone(), api_url.clone());
+        let role = keys.as_ref().map(|keys| keys.role.clone());
+        move || House::build(&settings, Some(api_url), role.as_ref())
     })
     .await??;
+    let audit = tokio::task::spawn_blocking({
+        let folder = std::path::absolute(&settings.state_dir)?;
+        move || Audit::open(&folder)
+    })
+    .await?
+    .context("the audit log cannot be written")?;
     let tls = match &settings.tls {
         Some(tls) => Some(Acceptor::new(tls, &std::path::absolute(&settings.state_dir)?)?),
         None => None,
@@ -216,13 +261,14 @@ pub async fn serve(
 
     let (deployed, deployment) = watch::channel(invoker.deployments().current());
     let watcher = tokio::task::spawn_blocking({
-        let (invoker, addresses) = (invoker.clone(), addresses.clone());
+        let (invoker, addresses, audit) = (invoker.clone(), addresses.clone(), audit.clone());
         let keep_last_good = settings.keep_last_good;
         let runtime = tokio::runtime::Handle::current();
         move || {
             let judge = judge(invoker.clone(), runtime.clone(), keep_last_good);
             let deployments = invoker.deployments().clone();
             let listener = move |deployment: &Deployment, changes: &Changes| {
+                told(&audit, &invoker, deployment, changes);
                 after_deployment(&invoker, &runtime, deployment, changes);
                 deployed.send_replace(invoker.deployments().current());
                 changed(&addresses, deployment, changes);
@@ -245,7 +291,7 @@ pub async fn serve(
     let mut event_sources = EventSources::start(&Surroundings {
         invoker: invoker.clone(),
         aws: house.aws.clone(),
-        api_url: addresses.api_url(),
+        api_url: api_url.clone(),
         buckets: std::path::absolute(&settings.buckets)?,
         deployment: deployment.clone(),
         stop: stop.subscribe(),
@@ -254,13 +300,15 @@ pub async fn serve(
     let gateway =
         Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
     let descriptors = more_descriptors();
-    let doors = [(); 2].map(|()| Admission::new(settings.connections, descriptors));
+    let admissions = [(); 2].map(|()| {
+        Admission::new(settings.connections, descriptors).trusting(settings.doors.trusted_proxies.as_slice())
+    });
     let lambda_api = LambdaApi::open(
         invoker.clone(),
         house.aws.clone(),
         addresses.routes_url(),
         runtime_of(house.interpreters.clone()),
-        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned(), doors.clone()),
+        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned(), admissions.clone()),
     )
     .await?;
     let console = Console::new(console::Surroundings {
@@ -273,14 +321,33 @@ pub async fn serve(
         stop: stop.subscribe(),
     });
     let control_plane = lambda_api.routes().merge(event_sources.routes()).merge(console.routes());
-    let control_plane = control_plane.guarded(Guard::new(addresses.api.port()), lambda_api::unknown);
-    let service = gateway.clone().service();
-    let [http_door, api_door] = doors;
-    let listeners = [
-        tokio::spawn(crate::http::serve(http, tls.clone(), http_door, service, stop.subscribe())),
-        tokio::spawn(crate::http::serve(api, None, api_door, control_plane, stop.subscribe())),
+    let back_port = back_door.as_ref().map(|listener| listener.local_addr().map(|address| address.port()));
+    let ports = [addresses.api.port()].into_iter().chain(back_port.transpose()?).collect();
+    let names = Names::new(ports, Some(settings.host), &settings.doors.allowed_hosts);
+    let mut guard = Guard::new(names).recording(audit).asking(keys.as_ref().map(|keys| keys.access.clone()));
+    guard = guard.of_account(settings.account.clone());
+    if settings.doors.behind_proxy {
+        guard = guard.behind(settings.doors.trusted_proxies.clone());
+    }
+    let control_plane = control_plane.guarded(guard, lambda_api::unknown);
+    let (routes, api_tls) = (gateway.clone().service(), tls.clone().filter(|_| !is_near));
+    let [at_routes, at_api] = admissions;
+    // Through the back door comes nobody whom a proxy has let in.
+    let at_back = at_api.trusting([]);
+    let mut listeners = vec![
+        tokio::spawn(crate::http::serve(http, tls.clone(), at_routes, routes, stop.subscribe())),
+        tokio::spawn(crate::http::serve(api, api_tls, at_api, control_plane.clone(), stop.subscribe())),
     ];
-    if let Err(error) = house.tell_where(addresses.api) {
+    if let Some(door) = back_door {
+        listeners.push(tokio::spawn(crate::http::serve(
+            door,
+            None,
+            at_back,
+            control_plane,
+            stop.subscribe(),
+        )));
+    }
+    if let Err(error) = house.tell_where(&api_url, keys.as_ref().map(|keys| &*keys.token)) {
         tracing::warn!("`handlerd queue` will not find this gateway: {error}");
     }
     announce(&addresses, &invoker.deployments().current());
@@ -319,47 +386,6 @@ pub async fn serve(
     Ok(())
 }
 
-/// As many descriptors as may be had without asking anybody. How many that is; `None`: no end to them.
-fn more_descriptors() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    const ENOUGH: u64 = 65_536;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(ENOUGH).min(ENOUGH);
-    if current.is_some_and(|current| current < wanted)
-        && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok()
-    {
-        return Some(wanted);
-    }
-    current
-}
-
-/// Other machines could run code here: not before there are credentials to ask for.
-fn refuse_open_doors(host: IpAddr) -> anyhow::Result<()> {
-    if host.is_loopback() {
-        return Ok(());
-    }
-    bail!(
-        "refusing to listen on {host}: anybody who reaches that address could run code on this machine, and handlerd \
-         cannot ask for credentials yet\nhint: leave out `--host`, and let a reverse proxy on this machine forward to \
-         127.0.0.1"
-    )
-}
-
-fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    let listen = || {
-        let socket = if host.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind((host, port).into())?;
-        socket.listen(BACKLOG)
-    };
-    listen().with_context(|| {
-        format!(
-            "could not listen on {host}:{port}\nhint: another program, perhaps another handlerd, may listen there; \
-             choose another with `{flag}` (0: any free one)"
-        )
-    })
-}
-
 /// With `--keep-last-good`: new code that cannot be loaded does not replace code that could.
 fn judge(
     invoker: Invoker,
@@ -384,6 +410,30 @@ fn judge(
                 );
                 after.functions.insert(name.clone(), Deployed::Ready(former.clone()));
             }
+        }
+    }
+}
+
+/// Into the audit log, what was found on the disk: who has saved it there only the machine knows.
+fn told(audit: &Audit, invoker: &Invoker, deployment: &Deployment, changes: &Changes) {
+    use base64::Engine;
+    let all = changes.added.iter().map(|name| (name, "Added"));
+    let all = all.chain(changes.changed.iter().map(|name| (name, "Changed")));
+    for (name, what) in all.chain(changes.removed.iter().map(|name| (name, "Removed"))) {
+        let function = deployment.functions.get(name).and_then(Deployed::function);
+        let account = invoker.account();
+        let change = Change {
+            who: "file".to_owned(),
+            action: format!("handlerd:{what}OnDisk"),
+            resource: account.function_arn(&account.region, name.as_str()),
+            code_sha256: function
+                .map(|function| base64::engine::general_purpose::STANDARD.encode(function.code.sha256)),
+            outcome: "done",
+            ..Change::default()
+        };
+        if let Err(error) = audit.record(&change) {
+            tracing::error!("a change is not in the audit log, as that cannot be written: {error}");
+            return;
         }
     }
 }

@@ -21,8 +21,9 @@ pub fn create_private(folder: &Path) -> anyhow::Result<()> {
 
 /// The folder for this process alone, if nobody holds it for longer than so.
 pub fn lock(state_dir: &Path, patience: Duration) -> anyhow::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
     let path = state_dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("could not open {}", path.display()))?;
     let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let began = Instant::now();
@@ -54,7 +55,8 @@ pub fn open_store(state_dir: &Path, exclusive: bool) -> anyhow::Result<Store> {
 /// Who looks after the state of a folder.
 pub enum Keeper {
     /// A gateway, whose Lambda API is here.
-    Gateway { api: String },
+    /// A token for it stands beside its address, where it asks for one.
+    Gateway { api: String, token: Option<String> },
     /// Nobody, until this is dropped.
     Nobody { _lock: File },
 }
@@ -72,7 +74,11 @@ pub fn keeper(state_dir: &Path) -> anyhow::Result<Keeper> {
         match said.trim() {
             "" if began.elapsed() < Duration::from_secs(5) => std::thread::sleep(Duration::from_millis(20)),
             "" => return Err(refused),
-            api => return Ok(Keeper::Gateway { api: api.to_owned() }),
+            said => {
+                let (api, token) =
+                    said.split_once('\n').map_or((said, None), |(api, token)| (api, Some(token)));
+                return Ok(Keeper::Gateway { api: api.to_owned(), token: token.map(str::to_owned) });
+            }
         }
     }
 }

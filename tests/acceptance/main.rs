@@ -46,6 +46,7 @@ mod raw_http;
 mod reload;
 mod sam_apps;
 mod schedules;
+mod security;
 mod slow_clients;
 mod smoke;
 mod sqs;

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::credentials::{Credential, Credentials};
 use super::event::Question;
 use super::key_set::{self, KeyError};
 use super::lambda::{self, Form};
 use super::policy::{Policy, Verdict};
-use super::{credentials, event, iam, identity, jwt, method_arn, parameters};
+use super::{event, iam, identity, jwt, method_arn, parameters};
 use crate::api::{IdentitySource, JwtIssuer, Kind};
+use crate::aws::credentials::{self, Credential, Credentials};
 use crate::gateway::Site;
 use crate::gateway::fuzzing::{matched, request, site};
 use crate::gateway::request::{Matched, Request};
@@ -32,7 +32,7 @@ pub fn access(raw: &[u8], answer: &[u8], keys: &[u8], profiles: &[u8]) {
         user: "somebody".to_owned(),
         access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
         secret: "a secret that no input holds".to_owned(),
-        session_token: None,
+        ..Credential::default()
     };
     let known = Credentials::with(None, Some(known));
     for kind in [Kind::Rest, Kind::Http, Kind::FunctionUrl] {

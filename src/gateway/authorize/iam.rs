@@ -1,66 +1,16 @@
 //! AWS_IAM: whether a request carries a signature (SigV4) of somebody who is known.
 //!
-//! The request is signed anew, with the headers that the client says it signed, and the signatures
-//! are compared. Whoever has a known key may do everything: IAM policies are not here.
+//! Whoever has a known key may do everything: IAM policies are not here.
 
-use std::time::{Duration, SystemTime};
-
-use aws_credential_types::Credentials as SigningCredentials;
-use aws_sigv4::http_request::{
-    SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
-};
-use aws_sigv4::sign::v4;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::super::Site;
 use super::super::error::GatewayError;
-use super::super::payload::query;
 use super::super::request::{IamUser, Matched, Request};
-use super::super::routes::decode;
-use super::credentials::{Credential, Credentials};
-use super::{hex, identity, same_secret};
+use super::identity;
 use crate::api::Kind;
-
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// How far the client's clock may be from ours, in seconds.
-const SKEW: i64 = 5 * 60;
-/// A week.
-const LONGEST: i64 = 7 * 24 * 60 * 60;
-const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
-     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
-const INVALID_TOKEN: &str = "The security token included in the request is invalid.";
-/// Of a signed query.
-const PARAMETERS: [&str; 7] = [
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-Security-Token",
-    "X-Amz-Signature",
-    "X-Amz-SignedHeaders",
-];
-
-/// What a client says about its signature.
-#[derive(Debug, PartialEq, Eq)]
-struct Claim {
-    access_key: String,
-    date: String,
-    region: String,
-    service: String,
-    terminator: String,
-    signed_headers: Vec<String>,
-    signature: String,
-    time: Timestamp,
-    /// The time as it was sent.
-    sent: String,
-    session_token: Option<String>,
-    /// In the query: for how many seconds it is valid.
-    expires: Option<i64>,
-}
+use crate::aws::credentials::Credentials;
+use crate::aws::signature::{Claim, INVALID_TOKEN, MISMATCH, Signed};
 
 pub fn verify(
     request: &Request,
@@ -70,25 +20,21 @@ pub fn verify(
 ) -> Result<IamUser, GatewayError> {
     let service = if matched.kind() == Kind::FunctionUrl { "lambda" } else { "execute-api" };
     let invalid = |message: String| GatewayError::InvalidSignature { message };
-    let claim = match claim(request) {
+    let host = request.host();
+    let signed = signed(request, &host);
+    let claim = match Claim::read(&signed) {
         None => return Err(GatewayError::MissingAuthenticationToken),
         Some(claim) => claim.map_err(invalid)?,
     };
-    check(&claim, service, request.received).map_err(invalid)?;
-    let credential = credentials.find(&claim.access_key).map_err(|unknown| {
+    claim.check(service, request.received).map_err(invalid)?;
+    let credential = credentials.find(claim.access_key(), request.received).map_err(|unknown| {
         tracing::warn!("{} is refused: {}", matched.route().key(), unknown.0);
         invalid(INVALID_TOKEN.to_owned())
     })?;
-    let same_token = match (&credential.session_token, &claim.session_token) {
-        (None, None) => true,
-        (Some(known), Some(given)) => same_secret(known.as_bytes(), given.as_bytes()),
-        _ => false,
-    };
-    if !same_token {
+    if !claim.has_token_of(&credential) {
         return Err(invalid(INVALID_TOKEN.to_owned()));
     }
-    let signed = signature(request, &claim, &credential, service);
-    if !signed.is_some_and(|signature| same_secret(signature.as_bytes(), claim.signature.as_bytes())) {
+    if !claim.is_signed_by(&credential, &signed, &Sha256::digest(&request.body), service) {
         if identity::header(request, "x-amz-content-sha256").as_deref() == Some("UNSIGNED-PAYLOAD") {
             tracing::warn!(
                 "{} is refused: neither API Gateway nor Lambda takes an unsigned payload; sign the body's SHA-256",
@@ -98,6 +44,16 @@ pub fn verify(
         return Err(invalid(MISMATCH.to_owned()));
     }
     Ok(user(&credential.user, &credential.access_key, site))
+}
+
+fn signed<'a>(request: &'a Request, host: &'a str) -> Signed<'a> {
+    Signed {
+        method: &request.head.method,
+        headers: &request.head.headers,
+        path: request.path(),
+        query: request.query(),
+        host,
+    }
 }
 
 /// The user of this name, as IAM would call it.
@@ -119,330 +75,29 @@ pub fn id(prefix: &str, name: &str) -> String {
     prefix.chars().chain(rest).collect()
 }
 
-/// `None`: the request is not signed at all. The error is what the client is told.
-fn claim(request: &Request) -> Option<Result<Claim, String>> {
-    let parameters: Vec<(String, String)> = query::decoded(request.query())
-        .filter(|(name, _)| PARAMETERS.contains(&&**name))
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    if ["X-Amz-Algorithm", "X-Amz-Signature"]
-        .iter()
-        .any(|wanted| parameters.iter().any(|(name, _)| name == wanted))
-    {
-        return Some(claim_of_query(&parameters));
-    }
-    let header = identity::header(request, "authorization")?;
-    Some(claim_of_header(request, &header))
-}
-
-fn claim_of_query(parameters: &[(String, String)]) -> Result<Claim, String> {
-    let get =
-        |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    let missing: Vec<String> = PARAMETERS
-        .iter()
-        .filter(|name| **name != "X-Amz-Security-Token" && get(name).is_none_or(str::is_empty))
-        .map(|name| format!("AWS query-string parameters must include '{name}'."))
-        .collect();
-    if !missing.is_empty() {
-        return Err(format!("{} Re-examine the query-string parameters.", missing.join(" ")));
-    }
-    // One of two that say different things has not been signed.
-    let times = |name: &str| parameters.iter().filter(|(known, _)| known == name).count();
-    if PARAMETERS.iter().any(|name| times(name) > 1) {
-        return Err(MISMATCH.to_owned());
-    }
-    let value = |name: &str| get(name).unwrap_or_default();
-    if value("X-Amz-Algorithm") != ALGORITHM {
-        return Err("Unsupported AWS 'algorithm'".to_owned());
-    }
-    let expires = value("X-Amz-Expires")
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=LONGEST).contains(seconds))
-        .ok_or_else(|| format!("X-Amz-Expires must be a number between 1 and {LONGEST}"))?;
-    let time = basic_time(value("X-Amz-Date")).ok_or_else(|| wrong_date(value("X-Amz-Date")))?;
-    Claim {
-        signed_headers: names(value("X-Amz-SignedHeaders")),
-        signature: value("X-Amz-Signature").to_owned(),
-        sent: value("X-Amz-Date").to_owned(),
-        session_token: get("X-Amz-Security-Token").map(str::to_owned),
-        expires: Some(expires),
-        ..Claim::of(value("X-Amz-Credential"), time)?
-    }
-    .with_host()
-}
-
-fn claim_of_header(request: &Request, header: &str) -> Result<Claim, String> {
-    let hashed = || BASE64.encode(Sha256::digest(header.as_bytes()));
-    let no_pair = || {
-        format!(
-            "Invalid key=value pair (missing equal-sign) in Authorization header \
-             (hashed with SHA-256 and encoded with Base64): '{}'.",
-            hashed()
-        )
-    };
-    let rest = match header.split_once(' ') {
-        Some((ALGORITHM, rest)) => rest,
-        _ => return Err(no_pair()),
-    };
-    let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-    for pair in rest.split(',') {
-        let (name, value) = pair.trim().split_once('=').ok_or_else(no_pair)?;
-        match name {
-            "Credential" => credential = Some(value),
-            "SignedHeaders" => signed_headers = Some(value),
-            "Signature" => signature = Some(value),
-            _ => {}
-        }
-    }
-    let sent = identity::header(request, "x-amz-date");
-    let date = sent.clone().or_else(|| identity::header(request, "date"));
-    let (Some(credential), Some(signed_headers), Some(signature), Some(date)) =
-        (credential, signed_headers, signature, date.clone())
-    else {
-        let mut missing = String::new();
-        for (name, lacks) in [
-            ("Credential", credential.is_none()),
-            ("Signature", signature.is_none()),
-            ("SignedHeaders", signed_headers.is_none()),
-        ] {
-            if lacks {
-                missing.push_str(&format!("Authorization header requires '{name}' parameter. "));
-            }
-        }
-        if date.is_none() {
-            missing.push_str(
-                "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
-            );
-        }
-        return Err(format!(
-            "{missing}(Hashed with SHA-256 and encoded with Base64) Authorization={}",
-            hashed()
-        ));
-    };
-    let time = match &sent {
-        Some(sent) => basic_time(sent),
-        None => {
-            basic_time(&date).or_else(|| jiff::fmt::rfc2822::parse(&date).ok().map(|time| time.timestamp()))
-        }
-    }
-    .ok_or_else(|| wrong_date(&date))?;
-    Claim {
-        signed_headers: names(signed_headers),
-        signature: signature.to_owned(),
-        sent: date,
-        session_token: identity::header(request, "x-amz-security-token"),
-        ..Claim::of(credential, time)?
-    }
-    .with_host()
-}
-
-impl Claim {
-    /// `AKIA.../20250101/eu-west-1/execute-api/aws4_request`
-    fn of(credential: &str, time: Timestamp) -> Result<Self, String> {
-        let parts: Vec<&str> = credential.split('/').collect();
-        let [access_key, date, region, service, terminator] = parts[..] else {
-            let shown: String = credential.chars().filter(char::is_ascii_graphic).take(100).collect();
-            return Err(format!(
-                "Credential must have exactly 5 slash-delimited elements, \
-                 e.g. keyid/date/region/service/term, got '{shown}'"
-            ));
-        };
-        Ok(Self {
-            access_key: access_key.to_owned(),
-            date: date.to_owned(),
-            region: region.to_owned(),
-            service: service.to_owned(),
-            terminator: terminator.to_owned(),
-            signed_headers: Vec::new(),
-            signature: String::new(),
-            time,
-            sent: String::new(),
-            session_token: None,
-            expires: None,
-        })
-    }
-
-    fn with_host(self) -> Result<Self, String> {
-        match self.signed_headers.iter().any(|name| name == "host") {
-            true => Ok(self),
-            false => {
-                Err("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned())
-            }
-        }
-    }
-
-    fn signs(&self, name: &str) -> bool {
-        self.signed_headers.iter().any(|signed| signed == name)
-    }
-}
-
-fn names(list: &str) -> Vec<String> {
-    list.split(';').filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect()
-}
-
-/// `20250101T120000Z`
-fn basic_time(text: &str) -> Option<Timestamp> {
-    let digits = |range: std::ops::Range<usize>| -> Option<i16> {
-        let part = text.get(range)?;
-        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
-    };
-    if text.len() != 16 || text.as_bytes()[8] != b'T' || text.as_bytes()[15] != b'Z' {
-        return None;
-    }
-    let small = |range| digits(range).and_then(|number| i8::try_from(number).ok());
-    let time = jiff::civil::DateTime::new(
-        digits(0..4)?,
-        small(4..6)?,
-        small(6..8)?,
-        small(9..11)?,
-        small(11..13)?,
-        small(13..15)?,
-        0,
-    );
-    Some(time.ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
-}
-
-fn basic(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
-fn wrong_date(date: &str) -> String {
-    let shown: String = date.chars().filter(|c| !c.is_control()).take(40).collect();
-    format!(
-        "Date must be in ISO-8601 'basic format'. Got '{shown}'. See http://en.wikipedia.org/wiki/ISO_8601"
-    )
-}
-
-/// Scope and time. The error is what the client is told.
-fn check(claim: &Claim, service: &str, now: Timestamp) -> Result<(), String> {
-    let mut wrong = Vec::new();
-    if claim.region.is_empty() {
-        wrong.push("Credential should be scoped to a valid region.".to_owned());
-    }
-    if claim.service != service {
-        wrong.push(format!("Credential should be scoped to correct service: '{service}'."));
-    }
-    let shown = |text: &str| text.chars().filter(char::is_ascii_graphic).take(40).collect::<String>();
-    if claim.terminator != "aws4_request" {
-        wrong.push(format!(
-            "Credential should be scoped with a valid terminator: 'aws4_request', not '{}'.",
-            shown(&claim.terminator)
-        ));
-    }
-    let time = basic(claim.time);
-    if claim.date != time[..8] {
-        wrong.push(format!(
-            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
-             '{}' != '{}', from '{}'.",
-            shown(&claim.date),
-            &time[..8],
-            shown(&claim.sent)
-        ));
-    }
-    if !wrong.is_empty() {
-        return Err(wrong.join(" "));
-    }
-    let age = now.as_second() - claim.time.as_second();
-    let limit = claim.expires.unwrap_or(SKEW);
-    let at = |seconds: i64| basic(Timestamp::from_second(seconds).unwrap_or(now));
-    if age > limit {
-        return Err(format!(
-            "Signature expired: {time} is now earlier than {} ({} - {} min.)",
-            at(now.as_second() - limit),
-            basic(now),
-            limit / 60
-        ));
-    }
-    if -age > SKEW {
-        return Err(format!(
-            "Signature not yet current: {time} is still later than {} ({} + {} min.)",
-            at(now.as_second() + SKEW),
-            basic(now),
-            SKEW / 60
-        ));
-    }
-    Ok(())
-}
-
-/// The signature that this request would have if the owner of the credential had signed it; `None`: it
-/// cannot be signed like this.
-fn signature(request: &Request, claim: &Claim, credential: &Credential, service: &str) -> Option<String> {
-    let host = request.host();
-    let mut headers: Vec<(&str, &str)> = Vec::new();
-    for name in &claim.signed_headers {
-        match name.as_str() {
-            "host" => headers.push(("host", &host)),
-            // The signer adds these two itself.
-            "x-amz-date" | "x-amz-security-token" if claim.expires.is_none() => {
-                request.head.headers.get(name)?;
-            }
-            name => {
-                let values = request.head.headers.get_all(name);
-                values.iter().next()?;
-                for value in values {
-                    headers.push((name, std::str::from_utf8(value.as_bytes()).ok()?));
-                }
-            }
-        }
-    }
-    let mut settings = SigningSettings::default();
-    settings.excluded_headers = match claim.expires {
-        None if !claim.signs("x-amz-date") => Some(vec!["x-amz-date".into()]),
-        _ => None,
-    };
-    if claim.expires.is_none() && !claim.signs("x-amz-security-token") {
-        settings.session_token_mode = SessionTokenMode::Exclude;
-    }
-    let mut target = request.path().to_owned();
-    if let Some(seconds) = claim.expires {
-        settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(Duration::from_secs(u64::try_from(seconds).ok()?));
-    }
-    let query = rest_of_query(request.query(), claim.expires.is_some());
-    if !query.is_empty() {
-        target = format!("{target}?{query}");
-    }
-    let identity = SigningCredentials::new(
-        &credential.access_key,
-        &credential.secret,
-        credential.session_token.clone(),
-        None,
-        "handlerd",
-    )
-    .into();
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(claim.time.as_second()).ok()?);
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&claim.region)
-        .name(service)
-        .time(time)
-        .settings(settings)
-        .build()
-        .ok()?
-        .into();
-    let body = SignableBody::Precomputed(hex(&Sha256::digest(&request.body)));
-    let uri = format!("http://localhost{target}");
-    let signable = SignableRequest::new(request.head.method.as_str(), uri, headers.into_iter(), body).ok()?;
-    Some(sign(signable, &parameters).ok()?.into_parts().1)
-}
-
-/// Without what describes the signature, which the signer adds itself.
-fn rest_of_query(query: &str, signed: bool) -> String {
-    let kept = query.split('&').filter(|pair| !pair.is_empty()).filter(|pair| {
-        let name = decode(pair.split('=').next().unwrap_or_default());
-        !signed || !PARAMETERS.contains(&&*name)
-    });
-    kept.collect::<Vec<_>>().join("&")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use aws_credential_types::Credentials as SigningCredentials;
+    use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
+    use aws_sigv4::sign::v4;
     use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::super::fixture;
     use super::*;
+    use crate::aws::credentials::Credential;
+    use crate::aws::signature::{basic, basic_time, claim_of_header};
+
+    fn claim(request: &Request) -> Option<Result<Claim, String>> {
+        Claim::read(&signed(request, &request.host()))
+    }
+
+    fn signature(request: &Request, claim: &Claim, credential: &Credential, service: &str) -> Option<String> {
+        let (host, body) = (request.host(), Sha256::digest(&request.body));
+        crate::aws::signature::signature(&signed(request, &host), &body, claim, credential, service)
+    }
 
     const NOW: &str = "20251124T231200Z";
 
@@ -452,6 +107,7 @@ mod tests {
             access_key: "AKIAEXAMPLEKEY".into(),
             secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
             session_token: session_token.map(str::to_owned),
+            ..Credential::default()
         }
     }
 
@@ -730,9 +386,9 @@ mod tests {
             user: "x".into(),
             access_key: "AKIDEXAMPLE".into(),
             secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
-            session_token: None,
+            ..Credential::default()
         };
-        assert_eq!(super::signature(&request, &claim, &credential, "service").unwrap(), signature);
+        assert_eq!(super::tests::signature(&request, &claim, &credential, "service").unwrap(), signature);
     }
 
     #[test]
@@ -742,7 +398,7 @@ mod tests {
         request.received = basic_time(NOW).unwrap();
         let scope = "Credential=AKIAEXAMPLEKEY/20251124/eu-west-1/execute-api/aws4_request";
         let header = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=date;host, Signature=");
-        let claim = claim_of_header(&request, &header).unwrap();
+        let claim = claim_of_header(&signed(&request, "localhost"), &header).unwrap();
         let signature = signature(&request, &claim, &credential(None), "execute-api").unwrap();
         let value = HeaderValue::from_str(&format!("{header}{signature}")).unwrap();
         request.head.headers.insert("authorization", value);

@@ -11,7 +11,6 @@
 //! | `jwt` | tokens and their claims |
 //! | `key_set` | the keys that issuers sign with |
 //! | `iam` | signed requests |
-//! | `credentials` | whose signatures are known |
 //! | `api_key` | API keys, usage plans and quotas |
 //! | `parameters` | parameters that a REST method requires |
 //! | `act_as` | standing in for all of these during development |
@@ -19,7 +18,6 @@
 mod act_as;
 mod api_key;
 mod cache;
-mod credentials;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -36,13 +34,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::error::GatewayError;
 use super::request::{Caller, Identity, Matched, Request};
 use super::routes::decode;
 use super::{Gateway, Site};
 use crate::api::{ApiKeySource, Authorization, Authorizer, AuthorizerKind, JwtIssuer, Kind};
+use crate::aws::credentials::Credentials;
 use crate::config::Access;
 
 /// What is remembered from one request to the next; lost when the gateway ends.
@@ -51,7 +49,7 @@ pub struct State {
     quotas: api_key::Quotas,
     decisions: cache::Decisions<lambda::Decision>,
     key_sets: Arc<key_set::KeySets>,
-    credentials: credentials::Credentials,
+    credentials: Credentials,
 }
 
 impl State {
@@ -61,7 +59,7 @@ impl State {
             quotas: api_key::Quotas::default(),
             decisions: cache::Decisions::default(),
             key_sets: Arc::new(key_set::KeySets::new(access.jwks.clone())),
-            credentials: credentials::Credentials::new(access.credentials.clone()),
+            credentials: Credentials::new(access.credentials.clone()),
         }
     }
 }
@@ -235,16 +233,6 @@ fn method_arn(request: &Request, matched: &Matched, site: &Site) -> String {
     format!("arn:aws:execute-api:{region}:{account}:{api}/{stage}/{rest}")
 }
 
-/// Compares without telling by the time it takes where the difference is.
-fn same_secret(left: &[u8], right: &[u8]) -> bool {
-    Sha256::digest(left) == Sha256::digest(right)
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod fixture {
     //! Requests and places for the tests of this folder.
@@ -323,12 +311,5 @@ mod tests {
             let arn = method_arn(&request, &matched, &fixture::site());
             assert_eq!(arn, format!("arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/{expected}"));
         }
-    }
-
-    #[test]
-    fn secrets_are_compared() {
-        assert!(same_secret(b"abc", b"abc"));
-        assert!(!same_secret(b"abc", b"abd"));
-        assert!(!same_secret(b"abc", b""));
     }
 }

@@ -193,7 +193,7 @@ fn of_http(
     let mut headers = mapped.head.headers.clone();
     clean(&mut headers);
     let source = request.source_ip();
-    let proto = if site.tls { "https" } else { "http" };
+    let (proto, _) = request.scheme_and_port(site);
     let forwarded = format!("by={source};for={source};host={};proto={proto}", request.host());
     set(&mut headers, "forwarded", &forwarded);
     set(&mut headers, "via", "HTTP/1.1 AmazonAPIGateway");

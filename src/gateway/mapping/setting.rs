@@ -67,6 +67,7 @@ pub fn query_pairs(query: &str) -> Vec<(String, String)> {
 /// What an API tells its integration about the client.
 pub fn forwarded(request: &Request, site: &Site) -> [(&'static str, String); 4] {
     let source = request.source_ip();
+    let (scheme, port) = request.scheme_and_port(site);
     let chain = match request.header("x-forwarded-for") {
         Some(earlier) => format!("{earlier}, {source}"),
         None => source,
@@ -74,7 +75,7 @@ pub fn forwarded(request: &Request, site: &Site) -> [(&'static str, String); 4] 
     [
         ("x-amzn-trace-id", format!("Root={}", request.trace.root)),
         ("x-forwarded-for", chain),
-        ("x-forwarded-port", site.port.to_string()),
-        ("x-forwarded-proto", if site.tls { "https" } else { "http" }.to_owned()),
+        ("x-forwarded-port", port.to_string()),
+        ("x-forwarded-proto", scheme.to_owned()),
     ]
 }

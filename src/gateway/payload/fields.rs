@@ -129,14 +129,15 @@ pub fn joined_with_length<'a>(
 /// What the gateway says about the request in every event.
 fn added(request: &Request, site: &Site) -> [(&'static str, String); 5] {
     let source_ip = request.source_ip();
+    let (scheme, port) = request.scheme_and_port(site);
     let earlier = request.head.headers.get_all("x-forwarded-for").iter().map(text);
     let forwarded: Vec<Cow<'_, str>> = earlier.chain([Cow::from(&source_ip)]).collect();
     [
         ("host", request.host()),
         ("x-amzn-trace-id", format!("Root={}", request.trace.root)),
         ("x-forwarded-for", forwarded.join(", ")),
-        ("x-forwarded-port", site.port.to_string()),
-        ("x-forwarded-proto", if site.tls { "https" } else { "http" }.to_owned()),
+        ("x-forwarded-port", port.to_string()),
+        ("x-forwarded-proto", scheme.to_owned()),
     ]
 }
 
