@@ -347,7 +347,7 @@ async fn what_is_proper_is_served() {
             let answer = answers.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&answers);
             // HTTP/1.0 on the control plane: whoever names no host is kept out as a stranger.
             let status =
-                if port.name == "Lambda API" && case.ends_with("without Host") { "403" } else { "200" };
+                if port.name == "Lambda API" && case.ends_with("without Host") { "421" } else { "200" };
             assert!(answer.get(9..12) == Some(status), "{}: {case}: {answers:?}", port.name);
         }
     }
