@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Port of the HTTP routes; 0 takes any free one [default: 3000]
     #[arg(long, value_name = "PORT", env = "HANDLERD_PORT")]
     port: Option<u16>,
-    /// Port of the Lambda API; 0 takes any free one [default: 3001]
+    /// Port of the console and the Lambda API; 0 takes any free one [default: 3001]
     #[arg(long, value_name = "PORT", env = "HANDLERD_API_PORT")]
     api_port: Option<u16>,
     /// HTTPS in place of HTTP, with a certificate of its own making [default: false]
@@ -285,7 +285,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn announce(addresses: &Addresses, deployment: &Deployment) {
     let mut lines = vec![
         vec![addresses.routes_url(), "HTTP routes".to_owned()],
-        vec![format!("{}://{}", addresses.api_scheme, addresses.api), "Lambda API".to_owned()],
+        vec![format!("{}://{}", addresses.api_scheme, addresses.api), "console and Lambda API".to_owned()],
     ];
     lines.extend(urls::lines(addresses, deployment));
     output::print(&output::table(&lines));
