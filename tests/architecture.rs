@@ -56,6 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["delivery", "http"]),
     ("rustls_platform_verifier", &["delivery"]),
     ("saphyr_parser", &["deployment"]),
+    ("socket2", &["http"]),
     ("tokio_postgres", &["delivery"]),
     ("tokio_postgres_rustls", &["delivery"]),
     ("tokio_rustls", &["http"]),
@@ -177,4 +178,32 @@ fn every_file_says_its_one_thing_first() {
     for source in sources() {
         assert!(source.text.starts_with("//!"), "{} does not begin with what it is", source.path.display());
     }
+}
+
+/// A route of the control plane stands in the table that its guard is made from, or nowhere.
+#[test]
+fn only_the_control_plane_has_a_router() {
+    for source in sources() {
+        let path = source.path.to_string_lossy().into_owned();
+        // The port of the HTTP routes has one handler for all, and no routes in axum's sense.
+        let is_gateway = path.ends_with("src/gateway/mod.rs");
+        for line in code(&source.text).filter(|_| source.module != "control_plane") {
+            let names =
+                ["axum::Router", "MethodRouter", "axum::routing", ".route(\"", ".nest(", "route_service"];
+            let found = names.into_iter().find(|name| line.contains(name));
+            let allowed = is_gateway && found == Some("axum::Router");
+            assert!(
+                found.is_none() || allowed,
+                "{path}: `{}` would be a way past the guard; use `control_plane::Routes`",
+                line.trim()
+            );
+        }
+    }
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control_plane/mod.rs");
+    let text = std::fs::read_to_string(table).unwrap();
+    assert!(
+        text.contains("pub struct Guarded(Router);"),
+        "what is behind the guard must not be opened again"
+    );
+    assert!(text.contains("    router: Router<S>,\n    table: Vec<Entry>,"), "routes without an entry");
 }

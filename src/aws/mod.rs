@@ -8,6 +8,8 @@ pub mod credentials;
 mod endpoint;
 mod object;
 mod profile;
+#[cfg(test)]
+mod published;
 mod refusal;
 pub mod signature;
 

@@ -13,14 +13,18 @@ mod origin;
 mod session;
 #[cfg(test)]
 mod sweep;
+#[cfg(test)]
+mod tampered;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use axum::routing::{self, MethodRouter, Route};
 use http::Method;
 use tower::{Layer, Service};
@@ -138,17 +142,33 @@ impl Routes {
     }
 
     /// The whole port: these routes and the guard's own, behind the guard.
-    pub fn guarded<H: Handler<T, ()>, T: 'static>(self, guard: Guard, unknown: H) -> Router {
+    pub fn guarded<H: Handler<T, ()>, T: 'static>(self, guard: Guard, unknown: H) -> Guarded {
         let state = session::State::default();
         let routes = self.merge(session::routes().with_state(state.clone()));
         let guard = Arc::new(guard.of(routes.table));
         state.set(guard.clone());
-        routes
-            .router
-            .fallback(unknown.clone())
-            .method_not_allowed_fallback(unknown)
-            // The outermost layer: nothing is looked at before it has passed.
-            .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        let router = routes.router.fallback(unknown.clone()).method_not_allowed_fallback(unknown);
+        // The outermost layer: nothing is looked at before it has passed.
+        Guarded(router.layer(axum::middleware::from_fn_with_state(guard, guard::guard)))
+    }
+}
+
+/// The control plane behind its guard. It is no router any more, so that nothing can be put beside or
+/// outside of the guard.
+#[derive(Clone)]
+pub struct Guarded(Router);
+
+impl Service<Request> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        self.0.call(request)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::http::Peer;
 use sha2::{Digest, Sha256};
 
 struct Plane {
-    router: axum::Router,
+    router: super::Guarded,
     table: Vec<Entry>,
     ran: Arc<AtomicUsize>,
     folder: tempfile::TempDir,

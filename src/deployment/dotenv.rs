@@ -27,6 +27,14 @@ pub fn read(path: &Path, configuration: &mut Configuration, problems: &mut Vec<P
                 }
                 Err(reason) => error(reason),
             },
+            // Without the line itself: it may be a secret, and this is printed and served.
+            Err(dotenvy::Error::LineParse(_, index)) => {
+                return error(format!(
+                    "is not in the form NAME=value: a line makes no sense from character {} on\nhint: quote values \
+                     with spaces, as in NAME=\"two words\"",
+                    index + 1
+                ));
+            }
             Err(reason) => return error(format!("is not in the form NAME=value: {reason}")),
         }
     }

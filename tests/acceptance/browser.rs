@@ -126,7 +126,7 @@ async fn a_hostile_page_cannot_invoke_anything() {
         assert!(page.contains(&format!("<li>tried {tried}</li>")), "{tried}: {page}");
     }
     // They did arrive, and were turned away.
-    let refused = || server.terminal().matches("refused on the Lambda API").count();
+    let refused = || server.terminal().matches("refused on the control plane").count();
     eventually("the attempts were refused", || refused() >= 4);
     assert!(!trace.exists(), "a page has invoked the function:\n{}", server.terminal());
     assert!(!server.terminal().contains("invoke victim"), "{}", server.terminal());

@@ -149,7 +149,8 @@ fn help_says_what_there_is() {
           --port <PORT>
               Port of the HTTP routes; 0 takes any free one [default: 3000] [env: HANDLERD_PORT]
           --api-port <PORT>
-              Port of the Lambda API; 0 takes any free one [default: 3001] [env: HANDLERD_API_PORT]
+              Port of the console and the Lambda API; 0 takes any free one [default: 3001] [env:
+              HANDLERD_API_PORT]
           --tls[=<BOOL>]
               HTTPS in place of HTTP, with a certificate of its own making [default: false] [env:
               HANDLERD_TLS]
@@ -728,8 +729,13 @@ fn serve_says_why_it_cannot_start() {
     }
     for host in ["0.0.0.0", "::"] {
         let text = refusal(desk.run(&["--host", host, "--port", "0", "--api-port", "0"]), 1);
-        assert!(text.starts_with(&format!("error: refusing to listen on {host}: ")), "{text}");
+        let expected = format!(
+            "error: refusing to listen on {host}: anybody who reaches that address could run code on this machine, and \
+             there are no credentials in "
+        );
+        assert!(text.starts_with(&expected), "{text}");
         assert!(text.contains("\nhint: leave out `--host`"), "{text}");
+        assert!(text.contains("`handlerd credentials create NAME`"), "{text}");
     }
     let text = refusal(desk.run(&["--host", "example.com"]), 2);
     assert!(text.contains("an IP address is needed, such as 127.0.0.1 or ::1"), "{text}");

@@ -4,12 +4,14 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::bus;
 use crate::commands;
 use crate::harness::{Answer, TestServer, TestServerBuilder, program};
 use crate::python_tools::python_tools;
 use crate::raw_http::Connection;
+use crate::schedules::{KEEP, wait_for_events};
 
 const HELLO: &str = "import os\ndef lambda_handler(event, context):\n    return {'ip': event.get('requestContext', {}).get('http', {}).get('sourceIp'), 'proto': event.get('headers', {}).get('x-forwarded-proto')}\n";
 const CANARY: &str = "canary-7f3a9c51e2";
@@ -293,26 +295,166 @@ async fn functions_have_keys_of_their_own_and_no_others() {
     assert!(secret.len() == 64 && !told.to_string().contains(secret) && !told.to_string().contains(&token));
 }
 
-/// What functions are given in their environment is told to nobody who has not asked for just that.
+/// Sends an event to the bus, and asks the Lambda API for what is none of its business; signed with what
+/// the function has been given, by nothing but the standard library.
+const SENDS: &str = r#"
+import datetime, hashlib, hmac, json, os, urllib.error, urllib.request
+
+def ask(service, method, path, headers, body):
+    base = os.environ['AWS_ENDPOINT_URL_' + {'events': 'EVENTBRIDGE', 'lambda': 'LAMBDA'}[service]]
+    host = base.split('//')[1]
+    time = datetime.datetime.now(datetime.timezone.utc).strftime('%Y%m%dT%H%M%SZ')
+    scope = [time[:8], os.environ['AWS_REGION'], service, 'aws4_request']
+    headers = {'host': host, 'x-amz-date': time, **headers}
+    if 'AWS_SESSION_TOKEN' in os.environ:
+        headers['x-amz-security-token'] = os.environ['AWS_SESSION_TOKEN']
+    names = ';'.join(sorted(headers))
+    lines = [f'{name}:{headers[name]}' for name in sorted(headers)]
+    canonical = '\n'.join([method, path, '', *lines, '', names, hashlib.sha256(body).hexdigest()])
+    text = '\n'.join(['AWS4-HMAC-SHA256', time, '/'.join(scope), hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ('AWS4' + os.environ['AWS_SECRET_ACCESS_KEY']).encode()
+    for part in scope:
+        key = hmac.new(key, part.encode(), 'sha256').digest()
+    signature = hmac.new(key, text.encode(), 'sha256').hexdigest()
+    credential = os.environ['AWS_ACCESS_KEY_ID'] + '/' + '/'.join(scope)
+    headers['authorization'] = f'AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}'
+    request = urllib.request.Request(base + path, data=body or None, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return [answer.status, json.load(answer)]
+    except urllib.error.HTTPError as refused:
+        return [refused.code, refused.headers['x-amzn-errortype']]
+
+def lambda_handler(event, context):
+    entry = {'Source': 'shop', 'DetailType': 'OrderPlaced', 'Detail': json.dumps({'id': event['id']})}
+    headers = {'x-amz-target': 'AWSEvents.PutEvents', 'content-type': 'application/x-amz-json-1.1'}
+    sent = ask('events', 'POST', '/', headers, json.dumps({'Entries': [entry]}).encode())
+    concurrency = '/2017-10-31/functions/keeps/concurrency'
+    return {
+        'sent': [sent[0], sent[1]['FailedEntryCount'] if sent[0] == 200 else sent[1]],
+        'invoked': ask('lambda', 'POST', '/2015-03-31/functions/doubles/invocations', {}, b'21'),
+        'listed': ask('lambda', 'GET', '/2015-03-31/functions/', {}, b''),
+        'changed': ask('lambda', 'PUT', concurrency, {}, b'{"ReservedConcurrentExecutions": 1}'),
+        'elsewhere': ask('events', 'POST', '/2015-03-31/functions/doubles/invocations', headers, b'21')[0],
+    }
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_of_functions_stay_where_they_are() {
-    let source = "import os\nprint(len(os.environ['SECRET']))\ndef lambda_handler(event, context):\n    raise ValueError('no')\n";
-    let server = TestServerBuilder::new()
-        .handler("hides", source)
-        .file("hides/function.yaml", &format!("Environment:\n  Variables:\n    SECRET: {CANARY}\n"))
+async fn a_function_sends_events_with_the_key_of_this_run_and_changes_nothing() {
+    let (builder, shown) = with_credentials(&[("page", "invoke")]);
+    let rule = "Events:\n  New:\n    Type: EventBridgeRule\n    Properties:\n      Pattern:\n        source: [shop]\n";
+    let server = builder
+        .handler("sends", SENDS)
+        .handler("keeps", KEEP)
+        .file("keeps/function.yaml", rule)
+        .handler("doubles", "def lambda_handler(event, context):\n    return event * 2\n")
+        .argument("--require-credentials")
         .start()
         .await;
-    assert_eq!(server.invoke("hides", "{}").await.status, 200);
-    server.write(
-        "hides/function.yaml",
-        &format!("Environment:\n  Variables:\n    SECRET: {CANARY}\n    AWS_REGION: x\n"),
+    let token = value(&shown[0], "token");
+    let invoke = server.client.post(format!("{}/2015-03-31/functions/sends/invocations", server.api));
+    let told = server.send(invoke.bearer_auth(&token).body(r#"{"id": 7}"#)).await.json();
+    let expected = json!({
+        "sent": [200, 0],
+        "invoked": [200, 42],
+        "listed": [403, "AccessDeniedException"],
+        "changed": [403, "AccessDeniedException"],
+        // The bus's signature is good for the bus.
+        "elsewhere": 403,
+    });
+    assert_eq!(told, expected);
+    assert_eq!(wait_for_events(server.folder(), 1)[0].1["detail"], json!({"id": 7}));
+    // Nobody else may send any.
+    let (status, refused) = bus::ask(&server, "PutEvents", &json!({"Entries": []})).await;
+    assert_eq!(status, 401, "{refused}");
+    let audit = handlerd(server.folder(), &["audit", "show", "--json"]);
+    let denied: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["outcome"] == "denied")
+        .collect();
+    assert_eq!(denied.len(), 1, "{audit}");
+    assert_eq!(
+        (denied[0]["who"].as_str(), denied[0]["action"].as_str()),
+        (Some("functions"), Some("lambda:PutFunctionConcurrency"))
     );
-    server.wait_for_terminal("AWS_REGION");
-    for path in ["/health", "/_handlerd/overview", "/_handlerd/queue", "/metrics", "/_handlerd/routes"] {
-        let told = ask(&server, "GET", path, None).await;
-        assert!(!told.text().contains(CANARY), "{path}");
+}
+
+/// What functions are given in their environment is told to nobody who has not asked for just that: by
+/// no route but those that tell a function's configuration or show its files, and on no way out of here.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_of_functions_stay_where_they_are() {
+    let source = "import os\nprint(len(os.environ['SECRET']))\ndef lambda_handler(event, context):\n    if event:\n        raise ValueError('no')\n";
+    let variables =
+        |value: &str| format!("Environment:\n  Variables:\n    SECRET: {value}\n    OTHER: plain\n");
+    let server = TestServerBuilder::new()
+        .handler("hides", source)
+        .file("hides/function.yaml", &variables(CANARY))
+        .handler("kept", source)
+        .file("kept/.env", &format!("SECRET={CANARY}\n"))
+        .start()
+        .await;
+    for name in ["hides", "kept"] {
+        assert_eq!(server.invoke(name, "{}").await.status, 200);
+        assert!(server.invoke(name, "{\"a\": 1}").await.text().contains("ValueError"));
     }
-    assert!(!server.terminal().contains(CANARY) && !server.stdout().contains(CANARY));
+    // The canary is where it may be; so it would be found.
+    let configuration = ask(&server, "GET", "/2015-03-31/functions/hides/configuration", None).await;
+    assert!(configuration.text().contains(CANARY), "{configuration:?}");
+
+    // Mistakes around it are told without it.
+    let configure = format!("{}/2015-03-31/functions/hides/configuration", server.api);
+    for body in [
+        json!({"Environment": {"Variables": {"SECRET": CANARY, "AWS_REGION": CANARY}}}),
+        json!({"Environment": {"Variables": {"SECRET": CANARY, "no name": CANARY}}}),
+        json!({"Environment": {"Variables": {"SECRET": [CANARY]}}}),
+        json!({"Environment": {"Variables": CANARY}}),
+    ] {
+        let refused = server.send(server.client.put(&configure).body(body.to_string())).await;
+        assert_eq!(refused.status, 400, "{body}: {}", refused.text());
+        assert!(!refused.text().contains(CANARY), "{}", refused.text());
+    }
+    // Whoever has sent too much is shown what was measured, as on AWS; nobody else is.
+    let long = json!({"Environment": {"Variables": {"SECRET": CANARY.repeat(500)}}});
+    let refused = server.send(server.client.put(&configure).body(long.to_string())).await;
+    assert!(refused.status == 400 && refused.text().contains("String measured: "), "{}", refused.text());
+    for (wrong, told) in [
+        (format!("{}    AWS_REGION: {CANARY}\n", variables(CANARY)), "AWS_REGION"),
+        (variables(&format!("[{CANARY}]")), "SECRET"),
+        (variables(&CANARY.repeat(500)), "4096"),
+    ] {
+        server.write("hides/function.yaml", &wrong);
+        server.wait_for_terminal(told);
+    }
+    server.write("kept/.env", &format!("SECRET={CANARY} and more\n"));
+    server.wait_for_terminal("NAME=value");
+
+    let table = ask(&server, "GET", "/_handlerd/routes", None).await.json();
+    let mut asked = 0;
+    for entry in table.as_array().unwrap().iter().filter(|entry| entry["method"] == "GET") {
+        let route = entry["path"].as_str().unwrap();
+        let tells_configuration = route.contains("/functions") && !route.contains("/metrics");
+        if tells_configuration || route.ends_with("/events") || route.contains('*') {
+            continue;
+        }
+        for query in ["", "?function=hides", "?function=kept", "?name=hides"] {
+            let told = ask(&server, "GET", &format!("{}{query}", filled(route)), None).await;
+            assert!(!told.text().contains(CANARY), "{route}{query}: {}", told.text());
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "{asked}: {table}");
+    for path in
+        ["/health", "/_handlerd/overview", "/_handlerd/queue", "/metrics", "/_handlerd/logs?function=hides"]
+    {
+        let told = ask(&server, "GET", path, None).await;
+        assert_eq!(told.status, 200, "{path}");
+        assert!(!told.text().contains(CANARY), "{path}: {}", told.text());
+    }
+    let audit = handlerd(server.folder(), &["audit", "show", "--json"]);
+    assert!(audit.contains("failed") && !audit.contains(CANARY), "{audit}");
+    assert!(!server.terminal().contains(CANARY), "{}", server.terminal());
+    assert!(!server.stdout().contains(CANARY));
     let mut folders = vec![server.state_dir()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
