@@ -374,6 +374,9 @@ impl Invoker {
             in_init,
         }
         .text();
+        if init.is_some() && !in_init {
+            self.could_load(function);
+        }
         // What cannot be loaded has been explained when it was saved; not again with every request.
         if !(in_init && self.has_been_told(function, &outcome)) {
             if let Some(init) = &init {
@@ -430,6 +433,19 @@ impl Invoker {
         }
     }
 
+    /// Why the code of this version cannot be loaded, as far as that has been tried.
+    pub fn cannot_load(&self, function: &Function) -> Option<String> {
+        let told = self.0.told.lock().unwrap();
+        told.get(&function.name)
+            .filter(|(sequence, _)| *sequence == function.sequence)
+            .map(|(_, why)| why.clone())
+    }
+
+    /// What was missing may have come meanwhile: a package, a file.
+    fn could_load(&self, function: &Function) {
+        self.0.told.lock().unwrap().remove(&function.name);
+    }
+
     /// Whether the terminal has shown why this version cannot be loaded; from now on it has.
     fn has_been_told(&self, function: &Function, outcome: &Outcome) -> bool {
         let told = (function.sequence, explain::summary(function, outcome));
@@ -454,7 +470,11 @@ impl Invoker {
 
     fn judged(&self, function: &Arc<Function>, result: Result<(), AcquireError>) -> Result<(), String> {
         match result {
-            Ok(()) | Err(AcquireError::Retired | AcquireError::Throttled { .. }) => Ok(()),
+            Ok(()) => {
+                self.could_load(function);
+                Ok(())
+            }
+            Err(AcquireError::Retired | AcquireError::Throttled { .. }) => Ok(()),
             Err(AcquireError::Start(StartError::Init(finished))) => {
                 let outcome = outcome::of(finished.ended.clone(), "", function.configuration.timeout);
                 if !self.has_been_told(function, &outcome) {

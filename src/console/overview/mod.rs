@@ -73,6 +73,7 @@ fn function(surroundings: &Surroundings, name: &FunctionName, deployed: &Deploye
     match deployed {
         Deployed::Ready(function) => {
             let description = (surroundings.describe)(function);
+            let cannot_load = surroundings.invoker.cannot_load(function);
             let failed = description["LastUpdateStatus"] == "Failed";
             let state = if failed { json!("Failed") } else { description["State"].clone() };
             let reason = ["StateReason", "LastUpdateStatusReason"].map(|name| &description[name]);
@@ -81,6 +82,13 @@ fn function(surroundings: &Surroundings, name: &FunctionName, deployed: &Deploye
             {
                 told.insert("reason".into(), reason.clone());
             }
+            let state = match cannot_load {
+                Some(why) if state == "Active" => {
+                    told.insert("reason".into(), why.into());
+                    "Broken".into()
+                }
+                _ => state,
+            };
             told.insert("state".into(), state);
             for (name, of) in
                 [("runtime", "Runtime"), ("last_modified", "LastModified"), ("description", "Description")]
