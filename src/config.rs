@@ -35,6 +35,7 @@ pub struct Settings {
     pub doors: Doors,
     pub tls: Option<Tls>,
     pub limits: Limits,
+    pub connections: Connections,
 }
 
 impl Settings {
@@ -177,6 +178,58 @@ impl Default for Limits {
             integration_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             asynchronous_time_scale: 1.0,
+        }
+    }
+}
+
+/// Bounds on what clients may keep open, and on how long nothing may come of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// Open at once, on each port; fewer where the descriptors do not reach.
+    pub most: usize,
+    /// Of these, from one address. `None`: 256, and as many as there are from this machine.
+    pub most_per_address: Option<usize>,
+    /// From accepting a connection, or from the end of its handshake, to its first byte.
+    pub first_byte: Duration,
+    /// A TLS handshake.
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its header.
+    pub header: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// A body that is waited for, or an answer that is waiting, moves by `PACE` in this time.
+    pub stall: Duration,
+}
+
+impl Connections {
+    /// One KiB in a second, over the default time.
+    pub const PACE: usize = 30 * 1024;
+
+    /// For tests, which do not wait for minutes.
+    pub fn scaled(self, factor: f64) -> Self {
+        let scale = |duration: Duration| duration.mul_f64(factor);
+        Self {
+            first_byte: scale(self.first_byte),
+            handshake: scale(self.handshake),
+            header: scale(self.header),
+            idle: scale(self.idle),
+            stall: scale(self.stall),
+            ..self
+        }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            most: 10_000,
+            most_per_address: None,
+            first_byte: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            // Longer than proxies keep theirs (60 s): who closes first loses no request.
+            idle: Duration::from_secs(75),
+            stall: Duration::from_secs(30),
         }
     }
 }

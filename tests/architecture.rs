@@ -56,6 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["delivery", "http"]),
     ("rustls_platform_verifier", &["delivery"]),
     ("saphyr_parser", &["deployment"]),
+    ("socket2", &["http"]),
     ("tokio_postgres", &["delivery"]),
     ("tokio_postgres_rustls", &["delivery"]),
     ("tokio_rustls", &["http"]),

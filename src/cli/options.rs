@@ -131,6 +131,8 @@ pub struct File {
     pub idle_timeout: Option<f64>,
     pub drain_timeout: Option<f64>,
     pub integration_timeout: Option<f64>,
+    pub max_connections: Option<usize>,
+    pub max_connections_per_ip: Option<usize>,
 }
 
 const FILE_NAME: &str = "handlerd.toml";
@@ -206,6 +208,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         doors: Doors::default(),
         tls: None,
         limits: Limits::default(),
+        connections: Default::default(),
     };
     Ok((settings, file))
 }

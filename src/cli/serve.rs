@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Port of the HTTP routes; 0 takes any free one [default: 3000]
     #[arg(long, value_name = "PORT", env = "HANDLERD_PORT")]
     port: Option<u16>,
-    /// Port of the Lambda API; 0 takes any free one [default: 3001]
+    /// Port of the console and the Lambda API; 0 takes any free one [default: 3001]
     #[arg(long, value_name = "PORT", env = "HANDLERD_API_PORT")]
     api_port: Option<u16>,
     /// HTTPS in place of HTTP, with a certificate of its own making [default: false]
@@ -114,6 +114,15 @@ pub struct Arguments {
         default_value_t = 1.0
     )]
     async_time_scale: f64,
+    /// Connections that clients may have open on each port; more are turned away [default: 10000]
+    #[arg(long, value_name = "N", env = "HANDLERD_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+    /// Of these, from one address [default: 256, and no limit for this machine itself]
+    #[arg(long, value_name = "N", env = "HANDLERD_MAX_CONNECTIONS_PER_IP")]
+    max_connections_per_ip: Option<usize>,
+    /// What the deadlines of connections are multiplied by, so that tests need not wait for minutes
+    #[arg(long, value_name = "FACTOR", env = "HANDLERD_DEADLINE_SCALE", hide = true, default_value_t = 1.0)]
+    deadline_scale: f64,
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -175,6 +184,19 @@ impl Arguments {
             "`--async-time-scale` must be between 0 and 1"
         );
         limits.asynchronous_time_scale = self.async_time_scale;
+        anyhow::ensure!(
+            self.deadline_scale > 0.0 && self.deadline_scale <= 1.0,
+            "`--deadline-scale` must be between 0 and 1"
+        );
+        let connections = &mut settings.connections;
+        *connections = connections.scaled(self.deadline_scale);
+        connections.most = self.max_connections.or(file.max_connections).unwrap_or(connections.most);
+        connections.most_per_address = self.max_connections_per_ip.or(file.max_connections_per_ip);
+        anyhow::ensure!(connections.most > 0, "`--max-connections` must be at least 1");
+        anyhow::ensure!(
+            connections.most_per_address != Some(0),
+            "`--max-connections-per-ip` must be at least 1"
+        );
         for (given, limit, name) in [
             (self.queue_timeout.or(file.queue_timeout), &mut limits.queue_timeout, "--queue-timeout"),
             (self.idle_timeout.or(file.idle_timeout), &mut limits.idle_timeout, "--idle-timeout"),
@@ -263,7 +285,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn announce(addresses: &Addresses, deployment: &Deployment) {
     let mut lines = vec![
         vec![addresses.routes_url(), "HTTP routes".to_owned()],
-        vec![format!("{}://{}", addresses.api_scheme, addresses.api), "Lambda API".to_owned()],
+        vec![format!("{}://{}", addresses.api_scheme, addresses.api), "console and Lambda API".to_owned()],
     ];
     lines.extend(urls::lines(addresses, deployment));
     output::print(&output::table(&lines));

@@ -2,50 +2,68 @@
 //!
 //! The accept loop is our own because `axum::serve` waits for ever for a header that does not come,
 //! and its graceful stop with it.
+//!
+//! A connection: [`admission`] (is there a place?), `wire` (bytes of the network), `tls`, [`spelling`]
+//! (heads as they were sent), hyper, `checks` (what hyper lets through), the service. [`deadlines`] looks
+//! at all of them.
 
+mod admission;
+mod body;
+mod checks;
+mod counters;
+mod deadlines;
+mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod proxies;
 mod spelling;
 pub mod tls;
 pub mod web_socket;
+mod wire;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use http::{Request, Response, StatusCode, Version, header};
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower::{Service, ServiceExt};
 
+pub use admission::Admission;
+pub use counters::Counters;
 pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
 
-/// From the first byte of a request to the end of its header; also how long a connection may be idle.
-const HEADER_LIMIT: Duration = Duration::from_secs(30);
-/// From accepting a connection to its first byte.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(30);
+use admission::{Lingering, Place, Spare};
+use body::{Delivered, RequestBody, Streamed};
+use checks::Refusal;
+use counters::count;
+use deadlines::{Guard, Pulse, Reason};
+use wire::Wire;
+
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
-/// Of a refused body, this much is taken from the client, for this long.
-const DISCARD_BYTES: usize = 256 * 1024 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(10);
-/// When the server stops, a connection without a request in service has this long for the last bytes
-/// of its answer.
-const LAST_BYTES_LIMIT: Duration = Duration::from_secs(1);
-/// When accepting fails (no descriptors left), for this long nothing is accepted.
+/// Streams of a connection at once (HTTP/2).
+const STREAMS: u32 = 200;
+/// Streams that a client may make fail before the connection is given up.
+const RESET_STREAMS: usize = 50;
+/// Of an answer, so much waits in the kernel for a client that does not read; the rest waits here, where
+/// it is seen whether it goes on.
+const UNSENT_BYTES: u32 = 64 * 1024;
+/// When accepting fails, for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// From telling a client that its connection ends to ending it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The client's address, as an extension of its requests.
 #[derive(Debug, Clone, Copy)]
@@ -79,88 +97,92 @@ pub fn reason<B>(response: &Response<B>) -> Option<&str> {
 pub async fn serve<S>(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
-    proxies: Proxies,
+    admission: Admission,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
+    // Its connections inherit it.
+    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!("the kernel takes more of answers than their clients do: {error}");
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_LIMIT)
-        .max_buf_size(HEADER_BYTES.max(8192));
+    // Deadlines are our own: hyper's costs a timer with every request.
+    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEADER_BYTES as u32)
-        .max_concurrent_streams(200)
+        .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(RESET_STREAMS)
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let builder = Arc::new(builder);
+    // Each connection has a sender: when they are gone, so is the last connection.
+    let (running, mut ended) = mpsc::channel::<Infallible>(1);
+    let mut lingering = Lingering::default();
+    let mut spare = Spare::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
+            () = lingering.close() => continue,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let tls = tls.clone();
-                let proxies = proxies.clone();
-                let connection = Connection { stream, tls, peer, proxies, watcher: graceful.watcher() };
-                tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+            Ok((stream, peer)) => match admission.admit(peer) {
+                Some(place) => {
+                    let (tls, admission) = (tls.clone(), admission.clone());
+                    let connection =
+                        Connection { stream, place, tls, peer, admission, _running: running.clone() };
+                    tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+                }
+                None => lingering.turn_away(stream, tls.is_some()).await,
+            },
+            Err(error) if admission::is_out_of_descriptors(&error) && spare.give() => {
+                // The kernel hands out connections in the order in which they came.
+                if let Ok(Ok((stream, _))) = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await {
+                    count(&admission.counters().out_of_descriptors);
+                    Lingering::default().turn_away(stream, tls.is_some()).await;
+                }
+                spare.take_back();
             }
             Err(error) => {
                 tracing::warn!("could not accept a connection: {error}");
+                spare.take_back();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    graceful.shutdown().await;
+    drop((listener, running));
+    ended.recv().await;
 }
 
 struct Connection {
     stream: TcpStream,
+    place: Place,
     tls: Option<tls::Acceptor>,
     peer: SocketAddr,
-    proxies: Proxies,
-    watcher: Watcher,
+    admission: Admission,
+    _running: mpsc::Sender<Infallible>,
 }
 
 impl Connection {
-    async fn run<S>(
-        self,
-        builder: Arc<auto::Builder<TokioExecutor>>,
-        service: S,
-        mut stop: watch::Receiver<bool>,
-    ) where
+    async fn run<S>(self, builder: Arc<auto::Builder<TokioExecutor>>, service: S, stop: watch::Receiver<bool>)
+    where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
-        let Self { stream, tls, peer, proxies, watcher } = self;
+        let Self { stream, place, tls, peer, admission, _running } = self;
         let _ = stream.set_nodelay(true);
-        // The builder waits for the first byte without a limit: it has to see which HTTP it is.
-        tokio::select! {
-            ready = tokio::time::timeout(FIRST_BYTE_LIMIT, stream.readable()) => {
-                if !matches!(ready, Ok(Ok(()))) {
-                    return;
-                }
-            }
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        let conversation = Conversation { peer, proxies, watcher, builder, stop };
-        let Some(tls) = tls else { return conversation.run(stream, None, service).await };
-        let mut stop = conversation.stop.clone();
-        let accepted = tokio::select! {
-            accepted = tls.accept(stream) => accepted,
-            _ = stop.wait_for(|stop| *stop) => None,
-        };
-        if let Some(stream) = accepted {
-            let encryption = tls::encryption(&stream);
-            conversation.run(stream, encryption, service).await;
+        let pulse = Pulse::new();
+        let stream = Wire::new(stream, pulse.clone(), place);
+        let conversation = Conversation { peer, admission, pulse, builder, stop };
+        match tls {
+            None => conversation.run(stream, None, service).await,
+            // Beside it: others need not have room for it.
+            Some(tls) => Box::pin(conversation.run_encrypted(stream, tls, service)).await,
         }
     }
 }
@@ -168,39 +190,77 @@ impl Connection {
 /// What is spoken on a connection, encrypted or not.
 struct Conversation {
     peer: SocketAddr,
-    proxies: Proxies,
-    watcher: Watcher,
+    admission: Admission,
+    pulse: Arc<Pulse>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     stop: watch::Receiver<bool>,
 }
 
 impl Conversation {
+    async fn run_encrypted<S>(mut self, stream: Wire, tls: tls::Acceptor, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let handshake = self.admission.limits().handshake;
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(handshake, tls.accept(stream)) => accepted,
+            _ = self.stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok(Some(stream)) => {
+                let encryption = tls::encryption(&stream);
+                self.run(stream, encryption, service).await;
+            }
+            Ok(None) => {}
+            Err(_) => count(&self.admission.counters().handshake),
+        }
+    }
+
     async fn run<S, Stream>(self, stream: Stream, encryption: Option<Encryption>, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, proxies, watcher, builder, stop } = self;
-        let activity = watch::Sender::new(Activity::default());
-        let active = activity.subscribe();
+        let Self { peer, admission, pulse, builder, mut stop } = self;
+        pulse.starts();
         let (stream, heads) = spelling::Recorded::new(stream);
+        let mut guard = Guard::new(pulse.clone(), heads.clone(), *admission.limits());
+        let doorkeeper = admission.clone();
+        let seen = heads.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let spelling = heads.take(request.method(), request.version(), request.headers());
-            let expects = request.headers().contains_key(http::header::EXPECT);
-            let mut request =
-                request.map(|body| Body::new(RequestBody { body: Some(body), discard: !expects }));
-            proxies::correct(&mut request, peer, &proxies);
+            let version = request.version();
+            let spelling = seen.take(request.method(), version, request.headers());
+            let checked = checks::check(version, request.uri(), request.headers(), spelling.as_ref());
+            let in_service = pulse.in_service();
+            let expects = request.headers().contains_key(header::EXPECT);
+            // The rest of what is refused here is not read: who knows where it ends.
+            let discard = checked.is_ok() && !expects;
+            let mut request = request
+                .map(|body| Body::new(RequestBody::new(body, discard, pulse.clone(), doorkeeper.clone())));
+            proxies::correct(&mut request, peer, doorkeeper.proxies());
             if let Some(encryption) = &encryption {
                 request.extensions_mut().insert(encryption.clone());
             }
             if let Some(spelling) = spelling {
                 request.extensions_mut().insert(spelling);
             }
-            let in_service = InService::begin(&activity);
-            let answer = service.clone().oneshot(request);
+            let answer = match checked {
+                Ok(()) => Ok(service.clone().oneshot(request)),
+                Err(refusal) => Err(refused(&refusal, peer, doorkeeper.counters())),
+            };
+            let pulse = pulse.clone();
             async move {
-                let response = answer.await?;
+                let mut response = match answer {
+                    Ok(answer) => answer.await?,
+                    Err(response) => response,
+                };
+                if version == Version::HTTP_2 {
+                    response = response.map(|body| Body::new(Delivered::new(body, pulse)));
+                } else if let Some(status) = pulse.broken_body() {
+                    response = closing(status);
+                }
                 // A request whose answer is still being made is in service up to the end of it.
                 let response = match response.body().size_hint().exact() {
                     Some(_) => response,
@@ -209,137 +269,74 @@ impl Conversation {
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::select! {
-            result = watcher.watch(connection) => {
-                if let Err(error) = result {
-                    tracing::debug!("connection from {peer}: {error}");
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let reason = {
+            let mut stopped = pin!(stop.wait_for(|stop| *stop));
+            poll_fn(|context| {
+                if !guard.is_stopped() && stopped.as_mut().poll(context).is_ready() {
+                    connection.as_mut().graceful_shutdown();
+                    guard.stop();
+                }
+                match connection.as_mut().poll(context) {
+                    Poll::Ready(result) => Poll::Ready(result.map_or_else(Err, |()| Ok(None))),
+                    Poll::Pending => guard.poll(context).map(|reason| Ok(Some(reason))),
+                }
+            })
+            .await
+        };
+        let counters = admission.counters();
+        match reason {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                tracing::debug!("connection from {peer}: closed ({reason:?})");
+                match reason {
+                    Reason::Silent => count(&counters.silent),
+                    Reason::SlowHeader => count(&counters.slow_header),
+                    Reason::Idle => count(&counters.idle),
+                    Reason::Unread => count(&counters.unread_answer),
+                    Reason::Stopped => {}
+                }
+                if reason == Reason::Idle {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
                 }
             }
-            () = comes_to_nothing(active, stop) => tracing::debug!("connection from {peer}: closed without a request"),
-        }
-    }
-}
-
-/// What a handler leaves unread of a body is read and thrown away, within limits: a connection that is
-/// closed on unread bytes is reset, and the client may never see why it was refused.
-struct RequestBody {
-    body: Option<Incoming>,
-    /// Not for a client that waits for `100 Continue`: reading would ask for the body.
-    discard: bool,
-}
-
-impl hyper::body::Body for RequestBody {
-    type Data = hyper::body::Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), hyper::body::Body::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        let unread = self.body.take().filter(|body| self.discard && !hyper::body::Body::is_end_stream(body));
-        if let Some(body) = unread {
-            tokio::spawn(tokio::time::timeout(DISCARD_TIME, discard(body)));
-        }
-    }
-}
-
-/// The body of an answer whose length nobody knows yet.
-struct Streamed {
-    body: Body,
-    _in_service: InService,
-}
-
-impl hyper::body::Body for Streamed {
-    type Data = hyper::body::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-async fn discard(mut body: Incoming) {
-    let mut left = DISCARD_BYTES;
-    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let length = frame.data_ref().map_or(0, hyper::body::Bytes::len);
-        let Some(less) = left.checked_sub(length) else { return };
-        left = less;
-    }
-}
-
-/// What a connection has to do.
-#[derive(Default)]
-struct Activity {
-    /// A whole header has come.
-    begun: bool,
-    in_service: usize,
-}
-
-struct InService(watch::Sender<Activity>);
-
-impl InService {
-    fn begin(activity: &watch::Sender<Activity>) -> Self {
-        activity.send_modify(|activity| {
-            activity.begun = true;
-            activity.in_service += 1;
-        });
-        Self(activity.clone())
-    }
-}
-
-impl Drop for InService {
-    fn drop(&mut self) {
-        self.0.send_modify(|activity| activity.in_service -= 1);
-    }
-}
-
-/// Returns when nothing is to be expected of a connection any more: its first header does not come
-/// (hyper has no limit while it cannot tell HTTP/1 from HTTP/2), or the server stops and no request is
-/// in service (hyper would wait for the rest of a header that has begun).
-async fn comes_to_nothing(mut activity: watch::Receiver<Activity>, mut stop: watch::Receiver<bool>) {
-    tokio::select! {
-        begun = tokio::time::timeout(HEADER_LIMIT, activity.wait_for(|activity| activity.begun)) => {
-            if begun.is_err() {
-                return;
+            Err(error) => {
+                tracing::debug!("connection from {peer}: {error}");
+                let of_hyper = error.downcast_ref::<hyper::Error>();
+                if heads.is_flooded() {
+                    count(&counters.flood);
+                } else if of_hyper.is_some_and(hyper::Error::is_parse_too_large) {
+                    count(&counters.header_too_large);
+                } else if of_hyper.is_some_and(hyper::Error::is_parse) {
+                    count(&counters.malformed);
+                }
             }
         }
-        _ = stop.wait_for(|stop| *stop) => {}
     }
-    let _ = stop.wait_for(|stop| *stop).await;
-    loop {
-        let _ = activity.wait_for(|activity| activity.in_service == 0).await;
-        let again = activity.wait_for(|activity| activity.in_service > 0);
-        if tokio::time::timeout(LAST_BYTES_LIMIT, again).await.is_err() {
-            return;
+}
+
+fn refused(refusal: &Refusal, peer: SocketAddr, counters: &Counters) -> Response<Body> {
+    match refusal {
+        Refusal::Malformed(reason) => {
+            count(&counters.malformed);
+            tracing::warn!(target: "request", "refused from {peer}: {reason}");
+            closing(StatusCode::BAD_REQUEST)
+        }
+        Refusal::UriTooLong => {
+            count(&counters.uri_too_long);
+            closing(StatusCode::URI_TOO_LONG)
         }
     }
+}
+
+/// An answer of the port itself; nothing more is read on the connection.
+fn closing(status: StatusCode) -> Response<Body> {
+    let words = status.canonical_reason().unwrap_or_default();
+    let mut response = Response::new(Body::from(format!(r#"{{"message":"{words}"}}"#)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
 }

@@ -90,7 +90,7 @@ fn address(part: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| part.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-fn trusts(proxies: &Proxies, address: IpAddr) -> bool {
+pub(super) fn trusts(proxies: &Proxies, address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(address))
 }
 

@@ -12,12 +12,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http::{HeaderMap, Method, Version, header};
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::HEADER_BYTES;
+use super::frames::{Flood, Frames};
 
 /// Bytes that are kept while no request is taken: as much as hyper itself reads ahead, and again.
 const LIMIT: usize = 2 * HEADER_BYTES;
@@ -39,6 +41,11 @@ impl Spelling {
     /// This name as the client spelled it first.
     pub fn of(&self, name: &str) -> Option<&str> {
         self.names().find(|spelled| spelled.eq_ignore_ascii_case(name))
+    }
+
+    /// From the request line to the empty line.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     #[cfg(any(test, fuzzing))]
@@ -69,6 +76,28 @@ impl Shared {
     pub fn take(&self, method: &Method, version: Version, headers: &HeaderMap) -> Option<Spelling> {
         self.0.lock().unwrap().take(method, version, headers)
     }
+
+    /// How far the client is with its next head.
+    pub fn progress(&self) -> Progress {
+        let recorder = self.0.lock().unwrap();
+        match recorder.place {
+            Place::Frames(_) => Progress::Http2,
+            _ => recorder.begun.map_or(Progress::Nothing, Progress::Head),
+        }
+    }
+
+    /// Whether the connection was ended because of a flood.
+    pub fn is_flooded(&self) -> bool {
+        self.0.lock().unwrap().flooded
+    }
+}
+
+pub(super) enum Progress {
+    Nothing,
+    /// Begun, and not yet taken.
+    Head(Instant),
+    /// Where heads are not looked at.
+    Http2,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
@@ -81,7 +110,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = &buffer.filled()[before..];
         if !read.is_empty() {
-            self.recorder.0.lock().unwrap().read(read);
+            let passed = self.recorder.0.lock().unwrap().read(read);
+            passed.map_err(|Flood| io::Error::new(io::ErrorKind::ConnectionAborted, "a flood of frames"))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -123,6 +153,9 @@ struct Recorder {
     place: Place,
     /// From the beginning of the next head on.
     kept: Vec<u8>,
+    /// When that began.
+    begun: Option<Instant>,
+    flooded: bool,
 }
 
 #[derive(Default)]
@@ -132,12 +165,13 @@ enum Place {
     /// So many bytes of a body are to come.
     Body(u64),
     Chunks(Chunks),
-    /// Not HTTP/1, or not any more, or not as it is understood here.
+    Frames(Frames),
+    /// Not HTTP/1 or HTTP/2, or not any more, or not as it is understood here.
     Lost,
 }
 
 impl Recorder {
-    fn read(&mut self, mut bytes: &[u8]) {
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
         match &mut self.place {
             Place::Head => {}
             Place::Body(left) => {
@@ -155,18 +189,43 @@ impl Recorder {
                     }
                     bytes = &bytes[passed..];
                 }
-                None => return self.lose(),
+                None => {
+                    self.lose();
+                    return Ok(());
+                }
             },
-            Place::Lost => return,
+            Place::Frames(frames) => {
+                let passed = frames.pass(bytes);
+                self.flooded = passed.is_err();
+                return passed;
+            }
+            Place::Lost => return Ok(()),
+        }
+        if bytes.is_empty() {
+            return Ok(());
         }
         if self.kept.len() + bytes.len() > LIMIT {
-            return self.lose();
+            self.lose();
+            return Ok(());
         }
         self.kept.extend_from_slice(bytes);
+        if self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+        match Frames::preface(&self.kept) {
+            Some(length) => {
+                let rest = std::mem::take(&mut self.kept).split_off(length);
+                self.begun = None;
+                self.place = Place::Frames(Frames::default());
+                self.read(&rest)
+            }
+            None => Ok(()),
+        }
     }
 
     fn take(&mut self, method: &Method, version: Version, headers: &HeaderMap) -> Option<Spelling> {
         let head = match self.place {
+            Place::Frames(_) if version == Version::HTTP_2 => return None,
             Place::Head if matches!(version, Version::HTTP_11 | Version::HTTP_10) => self.head(method),
             _ => None,
         };
@@ -176,12 +235,14 @@ impl Recorder {
         };
         let rest = self.kept.split_off(head.end);
         let taken = std::mem::replace(&mut self.kept, rest);
+        self.begun = None;
         match framing(headers) {
-            Some(Place::Head) => {}
+            Some(Place::Head) => self.begun = (!self.kept.is_empty()).then(Instant::now),
             Some(place) => {
                 self.place = place;
                 let rest = std::mem::take(&mut self.kept);
-                self.read(&rest);
+                // No frames here.
+                let _ = self.read(&rest);
             }
             None => self.lose(),
         }
@@ -209,6 +270,7 @@ impl Recorder {
     fn lose(&mut self) {
         self.place = Place::Lost;
         self.kept = Vec::new();
+        self.begun = None;
     }
 }
 
@@ -314,7 +376,9 @@ mod tests {
     #[test]
     fn names_are_as_they_were_sent() {
         let mut recorder = Recorder::default();
-        recorder.read(b"\r\nGET / HTTP/1.1\r\nhOST: a\r\nx-MiXeD: 1:2\r\nX-mixed: 2\r\nEMPTY:\r\n\r\n");
+        recorder
+            .read(b"\r\nGET / HTTP/1.1\r\nhOST: a\r\nx-MiXeD: 1:2\r\nX-mixed: 2\r\nEMPTY:\r\n\r\n")
+            .unwrap();
         let spelling = recorder.take(&Method::GET, Version::HTTP_11, &headers(&[])).unwrap();
         assert_eq!(spelling.names().collect::<Vec<_>>(), ["hOST", "x-MiXeD", "X-mixed", "EMPTY"]);
         assert_eq!(spelling.of("x-mixed"), Some("x-MiXeD"));
@@ -327,7 +391,7 @@ mod tests {
         let mut recorder = Recorder::default();
         recorder.read(
             b"GET / HTTP/1.1\r\nA: x\r\n\r\n0\r\nT: 1\n\r\nGET / HTTP/1.1\r\nFAKE: x\r\n\r\nGET / HTTP/1.1\r\nReal: x\r\n\r\n",
-        );
+        ).unwrap();
         assert_eq!(take(&mut recorder, "GET", &[("transfer-encoding", "chunked")]), "A");
         assert_eq!(take(&mut recorder, "GET", &[]), "Real");
     }
@@ -345,10 +409,11 @@ mod tests {
         ] {
             let mut recorder = Recorder::default();
             recorder
-                .read(format!("POST / HTTP/1.1\nA: x\n\n{body}GET / HTTP/1.1\r\nReal: x\r\n\r\n").as_bytes());
+                .read(format!("POST / HTTP/1.1\nA: x\n\n{body}GET / HTTP/1.1\r\nReal: x\r\n\r\n").as_bytes())
+                .unwrap();
             assert_eq!(take(&mut recorder, "POST", &[(framing.0, &framing.1)]), "A", "{body}");
             assert_eq!(take(&mut recorder, "GET", &[]), "Real", "{body}");
-            recorder.read(b"GET / HTTP/1.1\r\nAgain: x\r\n\r\n");
+            recorder.read(b"GET / HTTP/1.1\r\nAgain: x\r\n\r\n").unwrap();
             assert_eq!(take(&mut recorder, "GET", &[]), "Again", "{body}");
         }
     }
@@ -356,23 +421,23 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_lost_for_good_and_takes_no_room() {
         let mut other_method = Recorder::default();
-        other_method.read(b"GET / HTTP/1.1\r\nA: x\r\n\r\n");
+        other_method.read(b"GET / HTTP/1.1\r\nA: x\r\n\r\n").unwrap();
         assert_eq!(take(&mut other_method, "POST", &[]), "lost");
 
         let mut http2 = Recorder::default();
-        http2.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        http2.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         assert!(http2.take(&Method::GET, Version::HTTP_2, &headers(&[])).is_none());
 
         let mut no_chunks = Recorder::default();
-        no_chunks.read(b"POST / HTTP/1.1\r\nA: x\r\n\r\nnonsense");
+        no_chunks.read(b"POST / HTTP/1.1\r\nA: x\r\n\r\nnonsense").unwrap();
         assert_eq!(take(&mut no_chunks, "POST", &[("transfer-encoding", "chunked")]), "A");
 
         let mut upgraded = Recorder::default();
         for _ in 0..100 {
-            upgraded.read(&[b'x'; 10_000]);
+            let _ = upgraded.read(&[b'x'; 10_000]);
         }
         for recorder in [&mut other_method, &mut http2, &mut no_chunks, &mut upgraded] {
-            recorder.read(b"GET / HTTP/1.1\r\nA: x\r\n\r\n");
+            recorder.read(b"GET / HTTP/1.1\r\nA: x\r\n\r\n").unwrap();
             assert_eq!((recorder.kept.capacity(), take(recorder, "GET", &[]).as_str()), (0, "lost"));
         }
     }
@@ -380,13 +445,13 @@ mod tests {
     #[test]
     fn a_long_body_takes_no_room() {
         let mut recorder = Recorder::default();
-        recorder.read(b"PUT / HTTP/1.1\r\nA: x\r\n\r\n");
+        recorder.read(b"PUT / HTTP/1.1\r\nA: x\r\n\r\n").unwrap();
         assert_eq!(take(&mut recorder, "PUT", &[("content-length", "10000000")]), "A");
         for _ in 0..1000 {
-            recorder.read(&[b'x'; 10_000]);
+            let _ = recorder.read(&[b'x'; 10_000]);
             assert!(recorder.kept.is_empty());
         }
-        recorder.read(b"GET / HTTP/1.1\r\nB: x\r\n\r\n");
+        recorder.read(b"GET / HTTP/1.1\r\nB: x\r\n\r\n").unwrap();
         assert_eq!(take(&mut recorder, "GET", &[]), "B");
     }
 
@@ -453,7 +518,7 @@ mod tests {
         let serving = tokio::spawn(super::super::serve(
             listener,
             None,
-            super::super::Proxies::from([]),
+            crate::http::Admission::new(crate::config::Connections::default(), None),
             service,
             stop.subscribe(),
         ));
@@ -521,7 +586,7 @@ mod tests {
                 let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
                 while sent < begins + head {
                     let end = (sent + cuts.next().unwrap()).min(all.len());
-                    recorder.read(&all[sent..end]);
+                    recorder.read(&all[sent..end]).unwrap();
                     sent = end;
                 }
                 let framing: HeaderMap = framing
@@ -540,11 +605,11 @@ mod tests {
             chunked in any::<bool>(),
         ) {
             let mut recorder = Recorder::default();
-            recorder.read(b"GET / HTTP/1.1\r\n\r\n");
+            recorder.read(b"GET / HTTP/1.1\r\n\r\n").unwrap();
             let framing = if chunked { ("transfer-encoding", "chunked") } else { ("content-length", "77") };
             recorder.take(&Method::GET, Version::HTTP_11, &headers(&[framing]));
             for read in reads {
-                recorder.read(&read);
+                recorder.read(&read).unwrap();
                 if let Some(spelling) = recorder.take(&Method::GET, Version::HTTP_11, &headers(&[])) {
                     spelling.names().for_each(drop);
                 }

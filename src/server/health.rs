@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::http::Admission;
 use crate::interpreter::Interpreters;
 use crate::invoker::Invoker;
 
@@ -21,6 +22,7 @@ pub fn health(
     invoker: Invoker,
     interpreters: Arc<Interpreters>,
     root: std::path::PathBuf,
+    [at_routes, at_api]: [Admission; 2],
 ) -> Arc<dyn Fn() -> serde_json::Value + Send + Sync> {
     let started = Instant::now();
     Arc::new(move || {
@@ -56,7 +58,16 @@ pub fn health(
             "zygotes": invoker.environments().zygote_pids(),
             "environments": invoker.environments().total(),
             "functions": functions,
+            "connections": {"http": connections(&at_routes), "api": connections(&at_api)},
             "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),
         })
     })
+}
+
+/// What has become of the connections of a port.
+fn connections(admission: &Admission) -> serde_json::Value {
+    let counted =
+        admission.counters().snapshot().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
+    let most = ("most".to_owned(), admission.most().into());
+    serde_json::Value::Object(std::iter::once(most).chain(counted).collect())
 }

@@ -4,17 +4,17 @@ mod doors;
 mod figures;
 mod health;
 mod needs;
+mod ports;
 mod python;
 mod signals;
 mod state_folder;
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::aws::credentials::Credential;
@@ -28,6 +28,7 @@ use crate::event_sources::{EventSources, Surroundings};
 use crate::execution_environment::{Common, Environments};
 use crate::function::Function;
 use crate::gateway::{self, Gateway};
+use crate::http::Admission;
 use crate::http::tls::Acceptor;
 use crate::interpreter::{Interpreters, Search};
 use crate::invoker::{Below, Invoker};
@@ -36,6 +37,7 @@ use crate::logs::Logs;
 use crate::published::Published;
 use doors::{Keys, refuse_open_doors};
 use health::{health, runtime_of};
+use ports::{bind, more_descriptors};
 use python::{packages, prepare, python_for};
 use signals::Signals;
 
@@ -207,8 +209,8 @@ pub async fn serve(
         tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
     }
     let signals = Signals::listen()?;
-    let http = bind(settings.host, settings.port, "--port").await?;
-    let api = bind(settings.host, settings.api_port, "--api-port").await?;
+    let http = bind(settings.host, settings.port, "--port")?;
+    let api = bind(settings.host, settings.api_port, "--api-port")?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let is_near = settings.host.is_loopback();
     let api_scheme = if is_near { "http" } else { scheme };
@@ -216,7 +218,7 @@ pub async fn serve(
     // Functions and commands of this machine need not go by way of the network, nor trust a certificate.
     let back_door = match is_near {
         true => None,
-        false => Some(bind(Ipv4Addr::LOCALHOST.into(), 0, "--api-port").await?),
+        false => Some(bind(Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
     };
     let api_url = match &back_door {
         Some(listener) => format!("http://{}", listener.local_addr()?),
@@ -297,12 +299,16 @@ pub async fn serve(
     let queue = invoker.drain(stop.subscribe());
     let gateway =
         Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
+    let descriptors = more_descriptors();
+    let admissions = [(); 2].map(|()| {
+        Admission::new(settings.connections, descriptors).trusting(settings.doors.trusted_proxies.as_slice())
+    });
     let lambda_api = LambdaApi::open(
         invoker.clone(),
         house.aws.clone(),
         addresses.routes_url(),
         runtime_of(house.interpreters.clone()),
-        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned()),
+        health(invoker.clone(), house.interpreters.clone(), settings.root().to_owned(), admissions.clone()),
     )
     .await?;
     let console = Console::new(console::Surroundings {
@@ -324,15 +330,22 @@ pub async fn serve(
         guard = guard.behind(settings.doors.trusted_proxies.clone());
     }
     let control_plane = control_plane.guarded(guard, lambda_api::unknown);
-    let proxies: crate::http::Proxies = settings.doors.trusted_proxies.clone().into();
     let (routes, api_tls) = (gateway.clone().service(), tls.clone().filter(|_| !is_near));
+    let [at_routes, at_api] = admissions;
+    // Through the back door comes nobody whom a proxy has let in.
+    let at_back = at_api.trusting([]);
     let mut listeners = vec![
-        tokio::spawn(crate::http::serve(http, tls.clone(), proxies.clone(), routes, stop.subscribe())),
-        tokio::spawn(crate::http::serve(api, api_tls, proxies, control_plane.clone(), stop.subscribe())),
+        tokio::spawn(crate::http::serve(http, tls.clone(), at_routes, routes, stop.subscribe())),
+        tokio::spawn(crate::http::serve(api, api_tls, at_api, control_plane.clone(), stop.subscribe())),
     ];
     if let Some(door) = back_door {
-        let nobody = crate::http::Proxies::from([]);
-        listeners.push(tokio::spawn(crate::http::serve(door, None, nobody, control_plane, stop.subscribe())));
+        listeners.push(tokio::spawn(crate::http::serve(
+            door,
+            None,
+            at_back,
+            control_plane,
+            stop.subscribe(),
+        )));
     }
     if let Err(error) = house.tell_where(&api_url, keys.as_ref().map(|keys| &*keys.token)) {
         tracing::warn!("`handlerd queue` will not find this gateway: {error}");
@@ -371,15 +384,6 @@ pub async fn serve(
     figures::write_all(&invoker).await;
     invoker.finish().await;
     Ok(())
-}
-
-async fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((host, port)).await.with_context(|| {
-        format!(
-            "could not listen on {host}:{port}\nhint: another program, perhaps another handlerd, may listen there; \
-             choose another with `{flag}` (0: any free one)"
-        )
-    })
 }
 
 /// With `--keep-last-good`: new code that cannot be loaded does not replace code that could.

@@ -1,8 +1,8 @@
 //! The file itself: made for its owner only, opened, and refused with a reason.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -89,6 +89,38 @@ pub fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Where SQLite keeps the write-ahead log of a file.
+pub fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Writes over a file with what it already says, and syncs it.
+///
+/// What a failed sync did not write the kernel takes for written: it shows it to whoever reads, and
+/// the next sync leaves it out and succeeds. SQLite trusts that sync, writes pages of the log to the
+/// file, and a power cut in the middle leaves some of them there, with a log that lacks the others.
+/// Written once more it is part of the next sync; and whenever the power is cut, no byte differs from
+/// what was there.
+pub fn write_again(path: &Path) -> std::io::Result<()> {
+    let file = match std::fs::File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut buffer = vec![0; 64 << 10];
+    let mut offset = 0;
+    loop {
+        let length = file.read_at(&mut buffer, offset)?;
+        if length == 0 {
+            break;
+        }
+        file.write_all_at(&buffer[..length], offset)?;
+        offset += length as u64;
+    }
+    if offset > 0 { file.sync_data() } else { Ok(()) }
+}
+
 /// Which file this is, whatever its name: another one of the same name is not the one that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity(u64, u64);
@@ -111,7 +143,7 @@ pub fn explained(path: &Path, error: &rusqlite::Error) -> StoreError {
 }
 
 /// Not ours to write, or nowhere to write to.
-fn refused(path: &Path, reason: &str) -> StoreError {
+pub fn refused(path: &Path, reason: &str) -> StoreError {
     StoreError::Unusable(format!(
         "the state cannot be kept in {}: {reason}\nhint: give yourself the right to write there (and room on the \
          disk), or choose another place with `--state-dir`",

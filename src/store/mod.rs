@@ -91,7 +91,7 @@ impl Store {
         file::make(&path)?;
         let mut connection = file::connect(&path)?;
         let checked = integrity::at_start(&connection, &path)?;
-        let begun = writer::begin_anew(&connection).map_err(|error| file::explained(&path, &error))?;
+        let begun = writer::begin_anew(&connection, &path)?;
         schema::migrate(&mut connection, &path)?;
         let store = Self::on(connection, path.clone(), true, begun)?;
         if checked == Checked::SoFar {

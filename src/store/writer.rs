@@ -8,12 +8,12 @@
 //! When the disk fails, the whole group is refused, and nothing is written before the file has
 //! proved itself again (`recover`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
 
 use super::StoreError;
@@ -220,7 +220,7 @@ impl WriterThread {
         // The new connection first: the index lives in memory that the last one to leave takes along.
         let fresh = file::connect(&self.path).map_err(|error| error.to_string())?;
         self.connection = fresh;
-        match begin_anew(&self.connection).map_err(|error| error.to_string())? {
+        match begin_anew(&self.connection, &self.path).map_err(|error| error.to_string())? {
             Log::Trusted => self.growth = Growth::default(),
             Log::Suspect => return Err(IN_USE.to_owned()),
         }
@@ -312,9 +312,22 @@ pub enum Log {
 ///
 /// Also at each start: an earlier process may have ended after a sync that failed. What it wrote last
 /// is then read as if it were there, but is not on the disk; what is chained to it would be lost
-/// with it. Suspect if somebody reads, so that it was not possible.
-pub fn begin_anew(connection: &Connection) -> rusqlite::Result<Log> {
-    let (blocked, _, _) = checkpoint(connection, "TRUNCATE")?;
+/// with it. Suspect if somebody reads or writes, so that it was not possible.
+pub fn begin_anew(connection: &Connection, path: &Path) -> Result<Log, StoreError> {
+    let failed = |error: rusqlite::Error| file::explained(path, &error);
+    if test_setting("HANDLERD_TEST_TRUST_LOG") != Some(1) {
+        // Nobody adds to the log meanwhile.
+        match connection.execute_batch("BEGIN IMMEDIATE") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                return Ok(Log::Suspect);
+            }
+            begun => begun.map_err(failed)?,
+        }
+        let written = file::write_again(&file::log_of(path));
+        connection.execute_batch("ROLLBACK").map_err(failed)?;
+        written.map_err(|error| file::refused(path, &format!("its log could not be synced: {error}")))?;
+    }
+    let (blocked, _, _) = checkpoint(connection, "TRUNCATE").map_err(failed)?;
     Ok(if blocked { Log::Suspect } else { Log::Trusted })
 }
 

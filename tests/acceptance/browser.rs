@@ -19,7 +19,7 @@ def lambda_handler(event, context):
 ";
 
 /// `None`, and a line that says so, where there is no Chromium; on CI that is an error.
-fn chromium() -> Option<PathBuf> {
+pub fn chromium() -> Option<PathBuf> {
     let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
         .map(PathBuf::from)
         .into_iter()

@@ -152,7 +152,8 @@ fn help_says_what_there_is() {
           --port <PORT>
               Port of the HTTP routes; 0 takes any free one [default: 3000] [env: HANDLERD_PORT]
           --api-port <PORT>
-              Port of the Lambda API; 0 takes any free one [default: 3001] [env: HANDLERD_API_PORT]
+              Port of the console and the Lambda API; 0 takes any free one [default: 3001] [env:
+              HANDLERD_API_PORT]
           --tls[=<BOOL>]
               HTTPS in place of HTTP, with a certificate of its own making [default: false] [env:
               HANDLERD_TLS]

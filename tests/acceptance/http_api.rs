@@ -631,7 +631,7 @@ async fn what_is_not_http_is_refused_and_the_server_lives() {
 
 // ---- Connections that come to nothing
 
-/// Takes half a minute: that is the limit.
+/// Takes ten seconds: that is the limit.
 #[tokio::test]
 async fn connections_without_a_whole_header_are_closed() {
     let server = echo("echo").await;

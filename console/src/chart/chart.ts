@@ -6,6 +6,9 @@ export interface Series { label: string; colour: string; values: (number | null)
 
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** What is counted has no halves. */
+const COUNTS = [1, 2, 5].flatMap((one) => [0, 1, 2, 3, 4, 5, 6, 7, 8].map((power) => one * 10 ** power)).sort((a, b) => a - b);
+
 export function draw(host: HTMLElement, times_ms: number[], series: Series[], unit: string): () => void {
   host.replaceChildren();
   const axis = { stroke: token('--muted'), grid: { stroke: token('--line'), width: 1 }, ticks: { stroke: token('--line'), width: 1 } };
@@ -13,7 +16,7 @@ export function draw(host: HTMLElement, times_ms: number[], series: Series[], un
     {
       width: Math.max(200, host.clientWidth), height: 190,
       cursor: { drag: { x: false, y: false } },
-      axes: [{ ...axis, values: (_, all) => all.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) }, { ...axis, size: 58, values: (_, all) => all.map((value) => `${value}${unit}`) }],
+      axes: [{ ...axis, values: (_, all) => all.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) }, { ...axis, size: unit === '' ? 48 : 72, ...(unit === '' ? { incrs: COUNTS } : {}), values: (_, all) => all.map((value) => `${value}${unit}`) }],
       scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
       series: [{ value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString() : '–') }, ...series.map((one) => ({
         label: one.label, stroke: token(one.colour), width: 2, points: { show: false }, spanGaps: false,

@@ -34,7 +34,7 @@ export const en = {
   'error.429': 'Too many at once: wait a moment, or raise the concurrency.',
   'error.500': 'The terminal of handlerd says more.',
   'token.title': 'This gateway asks for a token',
-  'token.text': 'It is not on your own machine, so the console opens only with the token that handlerd was started with.',
+  'token.text': 'It is reached from elsewhere, so the console opens only with a token: handlerd credentials create NAME --token makes one.',
   'token.label': 'Token',
   'token.open': 'Open the console',
   'state.active': 'Active',

@@ -35,7 +35,7 @@ export const ko: Record<keyof typeof en, string> = {
   'error.429': '동시 요청이 너무 많습니다. 잠시 기다리거나 동시성 한도를 높이세요.',
   'error.500': '자세한 내용은 handlerd를 실행한 터미널에 나옵니다.',
   'token.title': '이 게이트웨이에는 토큰이 필요합니다',
-  'token.text': '내 컴퓨터 밖에서 접속했으므로, handlerd를 시작할 때 지정한 토큰이 있어야 콘솔이 열립니다.',
+  'token.text': '다른 컴퓨터에서 접속했으므로 토큰이 있어야 콘솔이 열립니다. handlerd credentials create NAME --token 으로 만들 수 있습니다.',
   'token.label': '토큰',
   'token.open': '콘솔 열기',
   'state.active': '정상',

@@ -1,4 +1,6 @@
 // One request to the gateway, and its errors in words.
+import { credentials } from './session.ts';
+
 export class ApiError extends Error {
   constructor(
     message: string,
@@ -28,7 +30,7 @@ export function address(path: string, query: Options['query'] = {}): string {
 }
 
 export async function send(method: string, path: string, options: Options = {}): Promise<Response> {
-  const headers: Record<string, string> = { ...options.headers };
+  const headers: Record<string, string> = { ...credentials(), ...options.headers };
   let body = options.body;
   if (options.json !== undefined) {
     headers['content-type'] = 'application/json';

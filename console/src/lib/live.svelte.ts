@@ -1,5 +1,7 @@
 // What the gateway tells by itself: the overview of all functions, kept fresh by /_handlerd/changes.
 import { watchers } from './api.ts';
+import { keepToken } from './session.ts';
+import { Stream } from './stream.ts';
 import type { Overview } from './types.ts';
 import * as views from './views.ts';
 
@@ -18,8 +20,15 @@ export const live = $state({
   now: Date.now(),
 });
 
+/** The token is not, or no longer, good: it is asked for, and nothing else is. */
+function lock(): void {
+  keepToken(null);
+  live.locked = true;
+  source?.close();
+}
+
 watchers.push((status) => {
-  if (status === 401) live.locked = true;
+  if (status === 401) lock();
 });
 
 let asked = false;
@@ -31,10 +40,11 @@ export async function refresh(): Promise<void> {
   }
   asked = true;
   try {
-    const [overview, queue] = await Promise.all([views.overview(), views.queue().catch(() => undefined)]);
-    live.overview = overview;
+    // The list does not wait for the queue.
+    const queue = views.queue().catch(() => undefined);
+    live.overview = await views.overview();
     live.error = undefined;
-    live.dead = queue?.events.filter((event) => event.state === 'dead').length ?? 0;
+    live.dead = (await queue)?.events.filter((event) => event.state === 'dead').length ?? 0;
   } catch (error) {
     live.error = error;
   }
@@ -54,31 +64,30 @@ export function soon(): void {
   }, 500);
 }
 
-let source: EventSource | undefined;
+let source: Stream | undefined;
 export function follow(): void {
   source?.close();
-  source = new EventSource('/_handlerd/changes');
+  source = new Stream('/_handlerd/changes');
   source.onopen = () => {
     if (!live.connected) void refresh();
     live.connected = true;
   };
-  source.onerror = () => {
+  source.onerror = (status) => {
     live.connected = false;
-    // A refused stream is not tried again by the browser.
-    if (source?.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
+    if (status === 401) lock();
   };
-  source.addEventListener('deployment', (event) => {
-    const change = JSON.parse((event as MessageEvent<string>).data) as Change;
+  source.on('deployment', (data) => {
+    const change = JSON.parse(data) as Change;
     for (const name of [...change.changed, ...change.removed]) live.deployed[name] = (live.deployed[name] ?? 0) + 1;
     void refresh();
   });
-  source.addEventListener('invocation', (event) => {
-    const { function: name } = JSON.parse((event as MessageEvent<string>).data) as { function: string };
+  source.on('invocation', (data) => {
+    const { function: name } = JSON.parse(data) as { function: string };
     live.invoked[name] = (live.invoked[name] ?? 0) + 1;
     soon();
   });
-  source.addEventListener('lagged', () => void refresh());
+  source.on('lagged', () => void refresh());
 }
 
 setInterval(() => (live.now = Date.now()), 5000);
-setInterval(() => document.visibilityState === 'visible' && soon(), 60_000);
+setInterval(() => document.visibilityState === 'visible' && !live.locked && soon(), 60_000);

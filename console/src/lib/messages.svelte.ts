@@ -8,7 +8,8 @@ let next = 0;
 
 export function say(text: string, kind: 'ok' | 'bad' = 'ok', href?: string): void {
   const id = next++;
-  messages.list = [...messages.list.slice(-3), { id, kind, text, href }];
+  // Said once, however often it happens.
+  messages.list = [...messages.list.filter((one) => one.text !== text).slice(-3), { id, kind, text, href }];
   setTimeout(() => dismiss(id), kind === 'ok' ? 4000 : 12_000);
 }
 export const dismiss = (id: number) => (messages.list = messages.list.filter((message) => message.id !== id));

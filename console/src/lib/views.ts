@@ -14,7 +14,6 @@ export async function download(fn: string): Promise<{ zip: Uint8Array; revision:
   const response = await send('GET', of(fn, 'download'));
   return { zip: new Uint8Array(await response.arrayBuffer()), revision: response.headers.get('x-revision') ?? '' };
 }
-export const downloadHref = (fn: string) => of(fn, 'download');
 export const exported = async (fn: string) => (await send('GET', of(fn, 'export'))).text();
 export const check = async (path: string, text: string) =>
   (await json<{ problems: T.Mark[] }>('POST', '/_handlerd/check', { json: { path, text } })).problems;

@@ -1,5 +1,6 @@
 // The logic of the console that needs no page: zips, differences, times, addresses, tracebacks, reports.
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import test from 'node:test';
 import { strFromU8, strToU8, unzipSync, zipSync } from 'fflate';
 import { en } from '../../src/i18n/en.ts';
@@ -8,6 +9,7 @@ import { diff } from '../../src/lib/diff.ts';
 import { report } from '../../src/lib/report.ts';
 import { functionHref, parse } from '../../src/lib/router.ts';
 import { duration, relative } from '../../src/lib/time.ts';
+import { Events } from '../../src/lib/stream.ts';
 import { frame } from '../../src/lib/traceback.ts';
 import { apply, attributes, packed } from '../../src/lib/zip.ts';
 
@@ -45,7 +47,31 @@ test('a frame of a traceback leads to the file it names', () => {
 test('the numbers of a REPORT line', () => {
   assert.deepEqual(report('REPORT RequestId: 1\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 31 MB\tInit Duration: 9.1 ms'), { duration_ms: 1.5, billed_ms: 2, memory_mb: 128, max_memory_mb: 31, init_ms: 9.1 });
 });
+test('an event stream, however it is cut', () => {
+  const text = ': hello\n\nevent: record\ndata: {"text": "a: b"}\n\nevent: hello\ndata\n\ndata: one\r\ndata: two\r\n\r\nevent: half';
+  for (let size = 1; size < text.length; size++) {
+    const found: string[] = [];
+    const events = new Events((name, data) => found.push(`${name} ${data}`));
+    for (let at = 0; at < text.length; at += size) events.push(text.slice(at, at + size));
+    assert.deepEqual(found, ['record {"text": "a: b"}', 'hello ', 'message one\ntwo'], String(size));
+  }
+});
+test('every text is used, and none is ever put in as HTML', () => {
+  // Keys that are put together name their beginnings: `kind.${kind}`.
+  const told = new Set<string>();
+  const begun = new Set<string>();
+  for (const path of readdirSync('src', { recursive: true, encoding: 'utf8' })) {
+    if (!/\.(ts|svelte)$/.test(path) || path.startsWith('i18n')) continue;
+    const source = readFileSync(`src/${path}`, 'utf8');
+    // What comes from outside is only ever put in as text.
+    assert.doesNotMatch(source, /@html|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function/, path);
+    for (const [, key] of source.matchAll(/['"`]([a-z]+\.[a-z0-9_]+|[a-z]+)['"`]/g)) told.add(key!);
+    for (const [, start] of source.matchAll(/`([a-z]+\.)\$\{/g)) begun.add(start!);
+  }
+  for (const key of Object.keys(en)) assert.ok(told.has(key) || [...begun].some((start) => key.startsWith(start)), `${key} is not used`);
+});
 test('both languages have the same values in each text', () => {
   const values = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((found) => found[1]).sort();
+  assert.deepEqual(Object.keys(ko), Object.keys(en));
   for (const [key, text] of Object.entries(en)) assert.deepEqual(values(ko[key as keyof typeof en]), values(text), key);
 });

@@ -10,15 +10,13 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::wire::Wire;
 use crate::config::Tls;
 use files::{Files, Seen};
 
-/// From a client's first byte to the end of the handshake.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How soon a renewed certificate is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection.
@@ -77,10 +75,11 @@ impl Acceptor {
         &self.0.files.certificate
     }
 
-    /// `None`: it came to nothing, and the client has been told as far as it could be.
-    pub async fn accept(&self, mut stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    /// `None`: it came to nothing, and the client has been told as far as it could be. Whoever calls sets
+    /// a limit to that.
+    pub(super) async fn accept(&self, mut stream: Wire) -> Option<TlsStream<Wire>> {
         let mut first = [0];
-        if stream.peek(&mut first).await.ok()? == 0 {
+        if stream.stream().peek(&mut first).await.ok()? == 0 {
             return None;
         }
         if first[0] != HANDSHAKE_RECORD {
@@ -88,14 +87,8 @@ impl Acceptor {
             return None;
         }
         let acceptor = TlsAcceptor::from(self.config());
-        match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => {
-                tracing::debug!("TLS handshake: {error}");
-                None
-            }
-            Err(_) => None,
-        }
+        let accepted = acceptor.accept(stream).await;
+        accepted.inspect_err(|error| tracing::debug!("TLS handshake: {error}")).ok()
     }
 
     /// Read again when the files are others: whoever renews a certificate need not stop anything.
@@ -132,7 +125,7 @@ fn load(files: &Files) -> anyhow::Result<(Arc<ServerConfig>, String)> {
 }
 
 /// What the two sides have agreed on, in the names that AWS uses.
-pub fn encryption(stream: &TlsStream<TcpStream>) -> Option<super::Encryption> {
+pub(super) fn encryption(stream: &TlsStream<Wire>) -> Option<super::Encryption> {
     let (_, connection) = stream.get_ref();
     let version = match connection.protocol_version()? {
         rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
@@ -153,7 +146,7 @@ fn fingerprint(certificate: &[u8]) -> String {
 }
 
 /// Somebody speaks HTTP where HTTPS is spoken, or something else altogether.
-async fn answer_in_plain(stream: &mut TcpStream) -> std::io::Result<()> {
+async fn answer_in_plain(stream: &mut Wire) -> std::io::Result<()> {
     const TEXT: &str = "This port speaks HTTPS: write https:// (or wss://) in place of http:// (or ws://).\n";
     let mut request = Vec::new();
     while request.len() < PLAIN_BYTES && !request.windows(4).any(|four| four == b"\r\n\r\n") {
