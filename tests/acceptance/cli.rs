@@ -211,6 +211,12 @@ fn help_says_what_there_is() {
           --integration-timeout <SECONDS>
               How long an HTTP route waits for its function, 30 on AWS [default: 30] [env:
               HANDLERD_INTEGRATION_TIMEOUT]
+          --max-connections <N>
+              Connections that clients may have open on each port; more are turned away [default: 10000]
+              [env: HANDLERD_MAX_CONNECTIONS]
+          --max-connections-per-ip <N>
+              Of these, from one address [default: 256, and no limit for this machine itself] [env:
+              HANDLERD_MAX_CONNECTIONS_PER_IP]
       -h, --help
               Print help
     ");
@@ -923,7 +929,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 32, "{settings:?}");
+    assert_eq!(settings.len(), 34, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text
