@@ -72,7 +72,7 @@ pub struct Arguments {
     #[arg(value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     require_credentials: Option<bool>,
     /// Another name under which the control plane is reached [default: localhost and the address
-    /// of --host]
+    /// that it listens on]
     #[arg(long, value_name = "NAME", num_args = 1.., env = "HANDLERD_ALLOWED_HOST")]
     allowed_host: Option<Vec<String>>,
     /// A proxy in front ends HTTPS; the control plane then speaks to no other machine [default: false]

@@ -123,6 +123,10 @@ impl Access {
             }
             Some(claim) => claim.map_err(|message| invalid(&message))?,
         };
+        // What is signed is the normal form of a path; routes go by the path as it came.
+        if !is_normal(&path) {
+            return Err(invalid(MISMATCH));
+        }
         let is_own = self.own.iter().any(|own| own == claim.access_key());
         if !is_own {
             self.not_locked(peer)?;
@@ -213,6 +217,13 @@ async fn read(body: Body) -> Result<Bytes, Response> {
             &format!("the body did not come within {} s", BODY_PATIENCE.as_secs()),
         )),
     }
+}
+
+/// Without empty parts and dots, but for a slash at the end.
+fn is_normal(path: &str) -> bool {
+    let parts = path.strip_prefix('/').unwrap_or(path);
+    let parts = parts.strip_suffix('/').unwrap_or(parts);
+    parts.is_empty() || parts.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {

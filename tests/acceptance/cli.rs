@@ -79,18 +79,21 @@ fn help_says_what_there_is() {
     Usage: handlerd [COMMAND] [OPTIONS]
 
     Commands:
-      serve   Serve a template, or the functions of a folder; what happens without a command
-      new     Make a new function from a small example
-      invoke  Run a function once, without a server, and print its result
-      list    List the functions
-      routes  List the routes and the functions behind them
-      event   Print a sample event of any source
-      export  Write a SAM template of what is served
-      logs    Show what functions have logged
-      queue   Show, retry or discard asynchronous invocations that wait or have failed
-      check   Check the template and every function: its configuration, and whether it can be loaded
-      doctor  Show the Pythons found on this machine and what is wrong with them
-      help    Print this message or the help of the given subcommand(s)
+      serve        Serve a template, or the functions of a folder; what happens without a command
+      new          Make a new function from a small example
+      invoke       Run a function once, without a server, and print its result
+      list         List the functions
+      routes       List the routes and the functions behind them
+      event        Print a sample event of any source
+      export       Write a SAM template of what is served
+      logs         Show what functions have logged
+      queue        Show, retry or discard asynchronous invocations that wait or have failed
+      credentials  Make, list and revoke credentials for the control plane
+      audit        Show who has changed what, and check that the log of it is whole
+      check        Check the template and every function: its configuration, and whether it can be
+                   loaded
+      doctor       Show the Pythons found on this machine and what is wrong with them
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -174,8 +177,21 @@ fn help_says_what_there_is() {
               Keys of a JWT issuer that does not exist here, or cannot be reached [default: those that
               the issuer publishes] [env: HANDLERD_JWKS]
           --credentials <FILE>
-              Access keys that AWS_IAM accepts, in the form of ~/.aws/credentials [default: those in the
-              environment of handlerd] [env: HANDLERD_CREDENTIALS]
+              Access keys and tokens in the form of ~/.aws/credentials, as AWS_IAM accepts them, and the
+              control plane where it asks for them [default: those in the environment of handlerd] [env:
+              HANDLERD_CREDENTIALS]
+          --require-credentials[=<BOOL>]
+              The control plane asks for credentials on loopback too, as it always does elsewhere
+              [default: false] [env: HANDLERD_REQUIRE_CREDENTIALS]
+          --allowed-host <NAME>...
+              Another name under which the control plane is reached [default: localhost and the address
+              that it listens on] [env: HANDLERD_ALLOWED_HOST]
+          --behind-proxy[=<BOOL>]
+              A proxy in front ends HTTPS; the control plane then speaks to no other machine [default:
+              false] [env: HANDLERD_BEHIND_PROXY]
+          --trusted-proxy <CIDR>...
+              Address or network of a proxy whose X-Forwarded headers are believed [default: none] [env:
+              HANDLERD_TRUSTED_PROXY]
           --log-format <FORMAT>
               How log lines look [default: text] [env: HANDLERD_LOG_FORMAT] [possible values: text,
               json]
@@ -195,6 +211,12 @@ fn help_says_what_there_is() {
           --integration-timeout <SECONDS>
               How long an HTTP route waits for its function, 30 on AWS [default: 30] [env:
               HANDLERD_INTEGRATION_TIMEOUT]
+          --max-connections <N>
+              Connections that clients may have open on each port; more are turned away [default: 10000]
+              [env: HANDLERD_MAX_CONNECTIONS]
+          --max-connections-per-ip <N>
+              Of these, from one address [default: 256, and no limit for this machine itself] [env:
+              HANDLERD_MAX_CONNECTIONS_PER_IP]
       -h, --help
               Print help
     ");
@@ -222,6 +244,8 @@ fn help_says_what_there_is() {
     Options:
       -e, --event <JSON|FILE|->
               The event: JSON, a file, or `-` for standard input [default: {}]
+          --test-event <EVENT>
+              A saved event of the function, as the console keeps them: handlers/NAME/.events/EVENT.json
           --tail
               Show the whole log, from START to REPORT
           --handlers <FOLDER>
@@ -402,7 +426,7 @@ fn what_is_no_command_is_said_to_be_none() {
     let desk = Desk::new();
     insta::assert_snapshot!(refusal(desk.run(&["lst"]), 1), @"
     error: there is no command `lst`, and no folder of that name to serve
-    hint: the commands are serve, new, invoke, list, routes, event, export, logs, queue, check, doctor; `handlerd --help` says what they do
+    hint: the commands are serve, new, invoke, list, routes, event, export, logs, queue, credentials, audit, check, doctor; `handlerd --help` says what they do
     ");
     insta::assert_snapshot!(refusal(desk.run(&["some/folder"]), 1), @"
     error: there is no folder some/folder
@@ -905,7 +929,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 28, "{settings:?}");
+    assert_eq!(settings.len(), 34, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text
