@@ -126,10 +126,8 @@ impl Access {
             Some(claim) => claim.map_err(|message| invalid(&message))?,
         };
         let is_own = self.own.iter().any(|own| own == claim.access_key());
-        if !is_own {
-            if let Some(refused) = self.locked(peer) {
-                return Err(refused);
-            }
+        if !is_own && let Some(refused) = self.locked(peer) {
+            return Err(refused);
         }
         let now = Timestamp::now();
         let known = self.credentials.find(claim.access_key(), now);
