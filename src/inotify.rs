@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::hash::BuildHasher;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +32,9 @@ pub enum Happened {
     /// The kernel had more to say than it could keep.
     Lost,
 }
+
+/// Of an event without a name: `struct inotify_event`.
+const SMALLEST_EVENT: u64 = 16;
 
 pub struct Inotify {
     descriptor: OwnedFd,
@@ -87,12 +91,27 @@ impl Inotify {
 
     /// Tells `listener` all that has happened since the last time, without waiting. When this
     /// returns, everything that the kernel knew when it was called has been told, to whichever
-    /// caller.
+    /// caller; what comes meanwhile is left for the next time, or a folder that never comes to rest
+    /// would keep the caller here for ever.
     pub fn hear(&self, mut listener: impl FnMut(Happened)) {
         let mut folders = self.folders.lock().unwrap();
+        // In bytes, so there cannot be more events than this comes to.
+        let Ok(waiting) = rustix::io::ioctl_fionread(&self.descriptor) else {
+            return listener(Happened::Lost);
+        };
+        if waiting == 0 {
+            return;
+        }
+        let most = waiting.div_ceil(SMALLEST_EVENT);
+        let mut told = 0;
+        // What happens to the same place again and again is told once.
+        let mut latest = HashMap::new();
+        let hasher = std::hash::RandomState::new();
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.descriptor, &mut buffer);
-        loop {
+        // What is in the buffer the kernel will not say again.
+        while told < most || !reader.is_buffer_empty() {
+            told += 1;
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::INTR) => continue,
@@ -111,16 +130,20 @@ impl Inotify {
                 continue;
             }
             let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let is_folder = kind.contains(ReadFlags::ISDIR);
+            let (number, happened): (u8, fn(PathBuf) -> Happened) = match () {
+                () if kind.contains(ReadFlags::MODIFY) => (0, Happened::Begun),
+                () if kind.contains(ReadFlags::CREATE) && !is_folder => (0, Happened::Begun),
+                () if kind.contains(ReadFlags::CLOSE_WRITE) => (1, Happened::Changed),
+                () if kind.contains(ReadFlags::ATTRIB) => (2, Happened::Adjusted),
+                () => (3, Happened::Replaced),
+            };
+            let place = hasher.hash_one((event.wd(), name));
+            if latest.insert(place, number) == Some(number) {
+                continue;
+            }
             for folder in folders.by_watch.get(&event.wd()).into_iter().flatten() {
-                let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
-                let is_folder = kind.contains(ReadFlags::ISDIR);
-                listener(match kind {
-                    _ if kind.contains(ReadFlags::MODIFY) => Happened::Begun(path),
-                    _ if kind.contains(ReadFlags::CREATE) && !is_folder => Happened::Begun(path),
-                    _ if kind.contains(ReadFlags::CLOSE_WRITE) => Happened::Changed(path),
-                    _ if kind.contains(ReadFlags::ATTRIB) => Happened::Adjusted(path),
-                    _ => Happened::Replaced(path),
-                });
+                listener(happened(name.map_or_else(|| folder.clone(), |name| folder.join(name))));
             }
         }
     }
@@ -183,5 +206,27 @@ mod tests {
         }
         inotify.stop();
         assert!(!inotify.wait());
+    }
+
+    #[test]
+    fn a_folder_that_never_comes_to_rest_keeps_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let inotify = Inotify::new().unwrap();
+        inotify.watch(folder.path()).unwrap();
+        std::fs::write(folder.path().join("0"), "x").unwrap();
+        // Whatever is told makes more happen.
+        let mut heard = 0;
+        for _ in 0..3 {
+            inotify.hear(|_| {
+                heard += 1;
+                std::fs::write(folder.path().join(heard.to_string()), "x").unwrap();
+                assert!(heard < 10_000, "it would go on for ever");
+            });
+        }
+        // Nothing of it is lost.
+        let latest = folder.path().join(heard.to_string());
+        let mut told = false;
+        inotify.hear(|happened| told |= happened == Happened::Begun(latest.clone()));
+        assert!(told && heard > 3, "{heard}");
     }
 }

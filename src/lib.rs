@@ -23,9 +23,9 @@
 //! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
-//! | 1 | [`metrics`] | figures by function and minute |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
 //! | 1 | [`store`] | what must outlive the gateway: SQLite |
+//! | 1 | [`metrics`] | figures by function and minute |
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |

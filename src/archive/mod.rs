@@ -16,7 +16,7 @@ mod unpack;
 use std::path::{Path, PathBuf};
 
 pub use gunzip::gunzip;
-pub use pack::{Packing, pack};
+pub use pack::{Packing, pack, pack_files};
 pub use place::{move_away, put};
 pub use unpack::{Unpacked, unpack};
 

@@ -22,9 +22,17 @@ pub fn pack(
     let mut files = Vec::new();
     collect(folder, Path::new(""), &leave_out, &mut files, 0, limits)?;
     files.sort();
+    pack_files(folder, &files, limits)
+}
+
+/// These files of the folder.
+pub fn pack_files(folder: &Path, files: &[PathBuf], limits: Limits) -> Result<Vec<u8>, ArchiveError> {
+    if files.len() > limits.entries {
+        return Err(ArchiveError::TooMany { limit: limits.entries });
+    }
     let mut packing = Packing::new(limits);
     for relative in files {
-        let path = folder.join(&relative);
+        let path = folder.join(relative);
         let disk = |error| ArchiveError::Disk { path: path.clone(), error };
         let file = File::open(&path).map_err(disk)?;
         let metadata = file.metadata().map_err(disk)?;

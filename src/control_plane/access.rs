@@ -80,7 +80,7 @@ impl Access {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         let bearer = request.headers().get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         if let Some(token) = bearer {
-            let caller = self.with_token(token, peer)?;
+            let caller = self.with_token(token, peer).map_err(|refused| *refused)?;
             return Ok((caller, request));
         }
         let (head, body) = request.into_parts();
@@ -88,13 +88,15 @@ impl Access {
     }
 
     /// Whose token it is.
-    pub fn with_token(&self, token: &[u8], peer: Option<IpAddr>) -> Result<Caller, Response> {
-        self.not_locked(peer)?;
+    pub fn with_token(&self, token: &[u8], peer: Option<IpAddr>) -> Result<Caller, Box<Response>> {
+        if let Some(refused) = self.locked(peer) {
+            return Err(refused.into());
+        }
         let known = match token.len() {
             0..=LONGEST_TOKEN => self.credentials.find_token(&hex(&Sha256::digest(token)), Timestamp::now()),
-            _ => return Err(self.unknown(peer, "a token longer than any")),
+            _ => return Err(self.unknown(peer, "a token longer than any").into()),
         };
-        known.map(caller).map_err(|unknown| self.unknown(peer, &unknown.0))
+        known.map(caller).map_err(|unknown| self.unknown(peer, &unknown.0).into())
     }
 
     async fn with_signature(
@@ -128,8 +130,8 @@ impl Access {
             return Err(invalid(MISMATCH));
         }
         let is_own = self.own.iter().any(|own| own == claim.access_key());
-        if !is_own {
-            self.not_locked(peer)?;
+        if !is_own && let Some(refused) = self.locked(peer) {
+            return Err(refused);
         }
         let now = Timestamp::now();
         let known = self.credentials.find(claim.access_key(), now);
@@ -188,14 +190,13 @@ impl Access {
         }
     }
 
-    fn not_locked(&self, peer: Option<IpAddr>) -> Result<(), Response> {
-        let Some(seconds) = peer.and_then(|peer| self.lockout.locked(peer, Instant::now())) else {
-            return Ok(());
-        };
+    /// What is answered to an address that has been wrong too often.
+    fn locked(&self, peer: Option<IpAddr>) -> Option<Response> {
+        let seconds = peer.and_then(|peer| self.lockout.locked(peer, Instant::now()))?;
         let message = format!("too many wrong credentials from this address; again in {seconds} s");
         let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", &message);
         response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
-        Err(response)
+        Some(response)
     }
 }
 

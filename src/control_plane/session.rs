@@ -54,7 +54,7 @@ async fn session(Extract(state): Extract<State>, request: Request) -> Response {
             let scopes = scopes(&|scope| caller.may(scope));
             Json(json!({"name": caller.name, "scopes": scopes})).into_response()
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 

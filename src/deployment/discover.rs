@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
-
 use super::declared::{Declarations, Runnable};
 use super::function_yaml::Surroundings;
 use super::territory::{TEMPLATE, Territory};
@@ -21,7 +19,9 @@ use super::{Deployed, Deployment, Sources, convention, dotenv, function_yaml, la
 use crate::api::Source;
 use crate::config::Account;
 pub use crate::function::is_left_out;
-use crate::function::{Attached, Code, Configuration, ContentHash, Function, FunctionName, Version};
+use crate::function::{
+    Attached, Code, Configuration, ContentHash, Contents, Function, FunctionName, Version,
+};
 use crate::trigger::Trigger;
 
 pub const FUNCTION_YAML: &str = "function.yaml";
@@ -79,8 +79,10 @@ pub struct Discovery {
     declarations: Option<Declarations>,
     hashes: HashMap<PathBuf, Remembered>,
     /// Of one reading: functions of a template often share a folder.
-    codes: HashMap<PathBuf, (Code, Vec<PathBuf>)>,
+    codes: HashMap<PathBuf, Seen>,
     folders: BTreeMap<String, Vec<PathBuf>>,
+    /// Links of functions that are not followed.
+    left_behind: BTreeMap<String, Vec<Problem>>,
     /// Those among the problems that concern the routes of several functions together.
     route_problems: Vec<Problem>,
     /// Layers of functions of the handlers folder, with who uses them.
@@ -90,6 +92,14 @@ pub struct Discovery {
     account: Account,
     state_dir: PathBuf,
     next_sequence: u64,
+}
+
+/// A folder of code.
+#[derive(Clone)]
+struct Seen {
+    code: Code,
+    folders: Vec<PathBuf>,
+    left_behind: Vec<Problem>,
 }
 
 struct Remembered {
@@ -129,6 +139,7 @@ impl Discovery {
             declarations: sources.template.as_ref().map(|_| Declarations::new(sources)),
             hashes: HashMap::new(),
             codes: HashMap::new(),
+            left_behind: BTreeMap::new(),
             route_problems: Vec::new(),
             layers: Vec::new(),
             awaited: Vec::new(),
@@ -146,6 +157,7 @@ impl Discovery {
     /// Everything, anew; functions that have not changed stay the very same values.
     pub fn all_after(&mut self, before: &Deployment) -> Deployment {
         self.folders.clear();
+        self.left_behind.clear();
         self.codes.clear();
         let mut after = Deployment::default();
         if let Some(declarations) = &mut self.declarations {
@@ -220,6 +232,12 @@ impl Discovery {
             }
         }
         self.route_problems.extend(refuse_namesakes(after));
+        for problem in self.left_behind.values().flatten() {
+            // Functions may share a folder.
+            if !after.problems.contains(problem) {
+                after.problems.push(problem.clone());
+            }
+        }
         let uses = |(name, around): (&FunctionName, &Surroundings)| {
             around.layers.iter().map(|layer| (layer.clone(), name.to_string())).collect::<Vec<_>>()
         };
@@ -245,7 +263,10 @@ impl Discovery {
         };
         // Those of the routes are found anew.
         let kept = |problem: &&Problem| {
-            !concerns(problem) && !of_template.contains(problem) && !self.route_problems.contains(problem)
+            !concerns(problem)
+                && !of_template.contains(problem)
+                && !self.route_problems.contains(problem)
+                && !self.left_behind.values().any(|left_behind| left_behind.contains(problem))
         };
         let mut after = Deployment {
             functions: before.functions.clone(),
@@ -260,6 +281,7 @@ impl Discovery {
             after.surroundings.remove(name.as_str());
             after.attached.remove(name.as_str());
             self.folders.remove(name);
+            self.left_behind.remove(name);
             match declared.iter().find(|declared| declared.as_str() == name) {
                 Some(name) => self.look_at_declared(name, before, &mut after),
                 None => self.look_into(name, before, &mut after),
@@ -272,7 +294,7 @@ impl Discovery {
     /// Whether the folder holds the code of this version now.
     pub fn holds(&mut self, function: &Function) -> bool {
         self.codes.clear();
-        self.code_and_layers(&function.task_root, &function.layers).0.sha256 == function.code.sha256
+        self.code_and_layers(&function.task_root, &function.layers).code.sha256 == function.code.sha256
     }
 
     /// Folders to watch.
@@ -379,7 +401,7 @@ impl Discovery {
             .map(|problem| problem.to_string())
             .collect();
         if !errors.is_empty() {
-            let (_, folders) = self.code(&folder);
+            let Seen { folders, .. } = self.code(&folder);
             return Found {
                 name,
                 deployed: Deployed::Broken { reason: errors.join("\n") },
@@ -403,7 +425,8 @@ impl Discovery {
         configuration: Configuration,
         previous: Option<&Arc<Function>>,
     ) -> (Deployed, Vec<PathBuf>) {
-        let (code, folders) = self.code_and_layers(&folder, &layers);
+        let Seen { code, folders, left_behind } = self.code_and_layers(&folder, &layers);
+        self.left_behind.insert(name.to_string(), left_behind);
         let function = Function {
             sequence: self.next_sequence,
             name: name.clone(),
@@ -445,20 +468,21 @@ impl Discovery {
     }
 
     /// Shared code counts as the function's own: a change in it is a change of the function.
-    fn code_and_layers(&mut self, folder: &Path, layers: &[PathBuf]) -> (Code, Vec<PathBuf>) {
-        let (mut code, mut folders) = self.code(folder);
+    fn code_and_layers(&mut self, folder: &Path, layers: &[PathBuf]) -> Seen {
+        let mut all = self.code(folder);
         let mut hashes = Vec::new();
         for layer in layers {
-            let (layer, more) = self.code(layer);
-            hashes.push(layer.sha256);
-            folders.extend(more);
+            let layer = self.code(layer);
+            hashes.push(layer.code.sha256);
+            all.folders.extend(layer.folders);
+            all.left_behind.extend(layer.left_behind);
         }
-        code.sha256 = ContentHash::with_layers(code.sha256, &hashes);
-        (code, folders)
+        all.code.sha256 = ContentHash::with_layers(all.code.sha256, &hashes);
+        all
     }
 
     /// Hash, size and folders of everything that belongs to the code.
-    fn code(&mut self, folder: &Path) -> (Code, Vec<PathBuf>) {
+    fn code(&mut self, folder: &Path) -> Seen {
         if let Some(known) = self.codes.get(folder) {
             return known.clone();
         }
@@ -467,16 +491,13 @@ impl Discovery {
         code
     }
 
-    fn read_code(&mut self, folder: &Path) -> (Code, Vec<PathBuf>) {
-        let mut folders = Vec::new();
-        let mut files = Vec::new();
-        walk(folder, Path::new(""), &mut folders, &mut files, 0);
-        files.sort();
+    fn read_code(&mut self, folder: &Path) -> Seen {
+        let contents = Contents::of(folder);
         let mut all = ContentHash::default();
         let mut own = ContentHash::default();
         let mut code =
             Code { sha256: [0; 32], own_sha256: [0; 32], size: 0, last_modified: SystemTime::UNIX_EPOCH };
-        for relative in &files {
+        for relative in &contents.files {
             let path = folder.join(relative);
             // A file that vanishes while it is looked at brings another change.
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
@@ -494,7 +515,26 @@ impl Discovery {
         }
         code.sha256 = all.finish();
         code.own_sha256 = own.finish();
-        (code, folders)
+        let left_behind = contents.left_behind.iter().map(|left| Problem {
+            severity: Severity::Warning,
+            path: folder.join(&left.link),
+            line: None,
+            text: format!(
+                "is a link that {}: it is not followed, and what is behind it is no part of the code\nhint: link to \
+                 what the function needs of it, or put a copy in its place",
+                left.reason
+            ),
+        });
+        Seen {
+            code,
+            // As it was named, without a slash at its end.
+            folders: contents
+                .folders
+                .iter()
+                .map(|inside| folder.components().chain(inside.components()).collect())
+                .collect(),
+            left_behind: left_behind.collect(),
+        }
     }
 
     fn hash(&mut self, path: &Path, metadata: &Metadata) -> Option<[u8; 32]> {
@@ -504,7 +544,7 @@ impl Discovery {
         {
             return Some(remembered.hash);
         }
-        let hash: [u8; 32] = Sha256::digest(std::fs::read(path).ok()?).into();
+        let hash = ContentHash::of_file(path).ok()?;
         if stamp.has_settled() {
             self.hashes.insert(path.to_owned(), Remembered { stamp, hash });
         } else {
@@ -555,31 +595,6 @@ pub(super) fn refuse_namesakes(after: &mut Deployment) -> Vec<Problem> {
     problems
 }
 
-fn walk(root: &Path, relative: &Path, folders: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, depth: usize) {
-    // Deeper than any package; a symbolic link to a parent folder ends here too.
-    if depth > 32 {
-        return;
-    }
-    let folder = root.join(relative);
-    let Ok(entries) = std::fs::read_dir(&folder) else { return };
-    folders.push(folder);
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if is_left_out(&name.to_string_lossy()) {
-            continue;
-        }
-        let relative = relative.join(&name);
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk(root, &relative, folders, files, depth + 1),
-            Ok(kind) if kind.is_symlink() && root.join(&relative).is_dir() => {
-                walk(root, &relative, folders, files, depth + 1);
-            }
-            Ok(_) => files.push(relative),
-            Err(_) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -628,6 +643,32 @@ mod tests {
         assert!(Arc::ptr_eq(ready(&before, "a"), ready(&after, "a")));
         assert!(!Arc::ptr_eq(ready(&before, "b"), ready(&after, "b")));
         assert!(ready(&before, "b").sequence < ready(&after, "b").sequence);
+    }
+
+    #[test]
+    fn links_without_end_are_told() {
+        let folder = folder_with(&[("a/lambda_function.py", "1"), ("b/lambda_function.py", "1")]);
+        for (link, target) in
+            [("a/root", "/"), ("a/self", "."), ("a/again", "."), ("b/ok", "../a/lambda_function.py")]
+        {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
+        }
+        let mut discovery = Discovery::new(&Sources::of_handlers(folder.path()));
+        let told = |deployment: &Deployment| {
+            let problems = deployment.problems.iter().map(|problem| problem.path.file_name().unwrap());
+            problems.map(|name| name.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let before = discovery.all();
+        assert_eq!(told(&before), ["again", "root", "self"]);
+        assert!(before.problems[0].to_string().contains("not followed"), "{}", before.problems[0]);
+        assert_eq!(ready(&before, "a").code.size, 1);
+        // Said once, and not any more when they are gone.
+        let of = |name: &str| HashSet::from([name.to_owned()]);
+        std::fs::remove_file(folder.path().join("a/self")).unwrap();
+        let after = discovery.some_after(&before, &of("b"));
+        assert_eq!(told(&after), ["again", "root", "self"]);
+        let after = discovery.some_after(&after, &of("a"));
+        assert_eq!(told(&after), ["again", "root"]);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const QUIET: Duration = Duration::from_millis(3);
 const LONGEST: Duration = Duration::from_millis(150);
 /// How often everything is read where the kernel gives no events.
 const POLL: Duration = Duration::from_millis(500);
+/// What has been heard and not been looked at; beyond that everything is looked at.
+const UNREAD: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
@@ -38,25 +41,58 @@ pub type Listener = Box<dyn Fn(&Deployment, &Changes) + Send>;
 
 /// Watches as long as it is held.
 pub struct Watcher {
-    stop: Sender<Message>,
+    stop: Sender,
     inotify: Arc<Inotify>,
     threads: Vec<JoinHandle<()>>,
 }
 
 enum Message {
     Happened(Happened),
-    Stop,
+    /// Only to look whether there is something in `Sender`, or whether it is time to.
+    Look,
+}
+
+/// Never waits: what there is no room for is summed up.
+#[derive(Clone)]
+struct Sender {
+    messages: SyncSender<Message>,
+    summary: Arc<Summary>,
+}
+
+#[derive(Default)]
+struct Summary {
+    /// Something was said that there was no room for.
+    lost: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Sender {
+    fn send(&self, happened: Happened) {
+        if let Err(TrySendError::Full(_)) = self.messages.try_send(Message::Happened(happened)) {
+            // Whoever reads will come upon it after what is there.
+            self.summary.lost.store(true, Ordering::Release);
+        }
+    }
+
+    fn stop(&self) {
+        self.summary.stop.store(true, Ordering::Release);
+        // If there is no room, the thread is awake.
+        let _ = self.messages.try_send(Message::Look);
+    }
 }
 
 impl Watcher {
     pub fn start(deployments: Deployments, judge: Judge, listener: Listener) -> Result<Self, WatchError> {
-        let (sender, receiver) = mpsc::channel();
+        let (messages, receiver) = mpsc::sync_channel(UNREAD);
+        let summary = Arc::<Summary>::default();
+        let sender = Sender { messages, summary: summary.clone() };
         let inotify = Arc::new(Inotify::new()?);
         let ears = Ears { inotify: inotify.clone(), sender: sender.clone() };
         let mut thread = Thread {
             deployments: deployments.clone(),
             inotify: inotify.clone(),
             receiver,
+            summary,
             watched: HashSet::new(),
             polling: false,
             judge,
@@ -85,7 +121,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let _ = self.stop.send(Message::Stop);
+        self.stop.stop();
         self.inotify.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -96,13 +132,13 @@ impl Drop for Watcher {
 /// Hears of changes and passes on those that concern a function.
 pub(super) struct Ears {
     inotify: Arc<Inotify>,
-    sender: Sender<Message>,
+    sender: Sender,
 }
 
 impl Ears {
     /// Has a path looked at that we have changed ourselves: the kernel may say so later, or never.
     pub(super) fn tell(&self, path: &std::path::Path) {
-        let _ = self.sender.send(Message::Happened(Happened::Replaced(path.to_owned())));
+        self.sender.send(Happened::Replaced(path.to_owned()));
     }
 
     /// From the moment this returns, requests for a function that has changed wait.
@@ -119,7 +155,7 @@ impl Ears {
                     Concern::These(names) => names.iter().for_each(|name| deployments.mark_dirty(name)),
                 }
             }
-            let _ = self.sender.send(Message::Happened(happened));
+            self.sender.send(happened);
         });
     }
 }
@@ -128,6 +164,7 @@ struct Thread {
     deployments: Deployments,
     inotify: Arc<Inotify>,
     receiver: Receiver<Message>,
+    summary: Arc<Summary>,
     watched: HashSet<PathBuf>,
     /// Set when the kernel has run out of watches, or the handlers folder is gone.
     polling: bool,
@@ -141,7 +178,7 @@ impl Thread {
             let first = if self.polling {
                 match self.receiver.recv_timeout(POLL) {
                     Ok(message) => message,
-                    Err(RecvTimeoutError::Timeout) => Message::Happened(Happened::Lost),
+                    Err(RecvTimeoutError::Timeout) => Message::Look,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             } else {
@@ -161,15 +198,16 @@ impl Thread {
     /// Names whose folders have come to rest; `Some(None)` is all of them, `None` the end.
     fn collect(&mut self, first: Message) -> Option<Option<HashSet<String>>> {
         let mut names = HashSet::new();
-        let mut everything = false;
+        // Of what the kernel does not tell nothing is known but that it may be another.
+        let mut everything = self.polling;
         let mut open = HashSet::new();
         let began = Instant::now();
         let mut next = Some(first);
         while let Some(message) = next.take() {
             let path = match message {
-                Message::Stop => return None,
+                Message::Look => None,
                 Message::Happened(Happened::Lost) => {
-                    everything = true;
+                    self.summary.lost.store(true, Ordering::Release);
                     None
                 }
                 Message::Happened(Happened::Begun(path)) => {
@@ -197,6 +235,14 @@ impl Thread {
             if !left.is_zero() {
                 next = self.receiver.recv_timeout(if open.is_empty() { QUIET } else { left }).ok();
             }
+        }
+        if self.summary.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        if self.summary.lost.swap(false, Ordering::AcqRel) {
+            // Other directories may stand anywhere now.
+            self.watched.clear();
+            everything = true;
         }
         Some(if everything || names.contains(TEMPLATE) { None } else { Some(names) })
     }

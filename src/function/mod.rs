@@ -10,7 +10,7 @@ mod name;
 mod version;
 
 pub use attached::{Asynchronous, Attached, RecursiveLoop};
-pub use content::{ContentHash, is_left_out};
+pub use content::{ContentHash, Contents, LeftBehind, is_left_out};
 pub use layer::LayerVersion;
 pub use name::{FunctionName, InvalidName};
 pub use version::{LATEST, Version};

@@ -2,27 +2,26 @@
 //! is what was meant. The file system shares the bytes where it can (`copy_file_range`).
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
-use crate::function::{ContentHash, is_left_out};
-
-/// Deeper than any package; a link to a parent folder ends here too.
-const DEPTH: usize = 32;
+use crate::function::{ContentHash, Contents};
 
 /// Copies what belongs to the code. Returns its hash.
 pub fn copy(from: &Path, to: &Path) -> io::Result<[u8; 32]> {
     fs::create_dir_all(to)?;
-    let mut files = Vec::new();
-    walk(from, Path::new(""), &mut files, 0)?;
-    files.sort();
+    // What is not there would not be seen.
+    fs::read_dir(from)?;
     let mut all = ContentHash::default();
-    for relative in &files {
+    for relative in &Contents::of(from).files {
         let (source, target) = (from.join(relative), to.join(relative));
-        let metadata = fs::metadata(&source)?;
+        let metadata = match fs::metadata(&source) {
+            Ok(metadata) => metadata,
+            // A link that leads nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         if !metadata.is_file() {
             continue;
         }
@@ -33,42 +32,9 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<[u8; 32]> {
         let mode = metadata.permissions().mode();
         fs::set_permissions(&target, fs::Permissions::from_mode((mode & 0o555) | 0o400))?;
         // What has been written counts, not what was there to be read.
-        all.file(relative, hash(&target)?);
+        all.file(relative, ContentHash::of_file(&target)?);
     }
     Ok(all.finish())
-}
-
-fn hash(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
-fn walk(root: &Path, relative: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()> {
-    if depth > DEPTH {
-        return Ok(());
-    }
-    for entry in fs::read_dir(root.join(relative))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if is_left_out(&name.to_string_lossy()) {
-            continue;
-        }
-        let relative = relative.join(&name);
-        let kind = entry.file_type()?;
-        if kind.is_dir() || (kind.is_symlink() && root.join(&relative).is_dir()) {
-            walk(root, &relative, files, depth + 1)?;
-        } else if root.join(&relative).exists() {
-            files.push(relative);
-        }
-    }
-    Ok(())
 }
 
 /// Puts a finished folder into its place; whatever happens now, all of it is there or nothing.

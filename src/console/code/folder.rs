@@ -43,6 +43,8 @@ pub struct Listing {
     pub files: Vec<Entry>,
     /// What belongs to the code and is not shown, with the reason.
     pub left_behind: Vec<String>,
+    /// Links may multiply folders that hold nothing.
+    folders: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,7 @@ pub enum FolderError {
     NoFile(String),
     #[error("{0:?} leads out of the function's folder")]
     Outside(String),
-    #[error("there are more than {FILES} files")]
+    #[error("there are more than {FILES} files and folders")]
     TooMany,
     #[error("{path} cannot be read: {error}")]
     Disk { path: String, error: std::io::Error },
@@ -130,6 +132,10 @@ impl Folder {
         let own = (stat.st_dev, stat.st_ino);
         if ancestors.len() > DEPTH {
             return Ok(());
+        }
+        listing.folders += 1;
+        if listing.folders > FILES {
+            return Err(FolderError::TooMany);
         }
         ancestors.push(own);
         for entry in Dir::read_from(&folder).map_err(broken)? {

@@ -11,6 +11,7 @@ use super::super::discover::{DOTENV, FUNCTION_YAML};
 use super::test_events::TEST_EVENTS;
 use super::{EditError, document, local, trash};
 use crate::archive::{self, Limits};
+use crate::function::{ContentHash, Contents};
 
 /// Folders that are being made; the process id follows.
 const FRESH: &str = ".handlerd-new-";
@@ -56,7 +57,13 @@ pub fn is_configuration(relative: &Path) -> bool {
     relative == Path::new(FUNCTION_YAML) || relative == Path::new(DOTENV)
 }
 
-pub fn create(place: &Place, code: &Code, properties: &[(&str, Option<Value>)]) -> Result<(), EditError> {
+/// `foretell` is told the hash that the code will have, before anybody sees it.
+pub fn create(
+    place: &Place,
+    code: &Code,
+    properties: &[(&str, Option<Value>)],
+    foretell: impl FnOnce([u8; 32]),
+) -> Result<(), EditError> {
     let folder = place.folder();
     if fs::symlink_metadata(&folder).is_ok() {
         return Err(EditError::InTheWay {
@@ -74,6 +81,7 @@ pub fn create(place: &Place, code: &Code, properties: &[(&str, Option<Value>)]) 
         let text = document::edit(&sent, properties).or_else(|_| document::edit("", properties));
         let text = text.map_err(|reason| EditError::Unreadable { path: file.clone(), reason })?;
         write_file(&file, &text)?;
+        foretell(own_hash(&fresh));
         match archive::move_away(&fresh, &folder) {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -89,7 +97,7 @@ pub fn create(place: &Place, code: &Code, properties: &[(&str, Option<Value>)]) 
     result
 }
 
-pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
+pub fn replace_code(place: &Place, code: &Code, foretell: impl FnOnce([u8; 32])) -> Result<(), EditError> {
     let folder = place.existing()?;
     let fresh = unpacked(place, code)?;
     let exchange = || {
@@ -106,6 +114,7 @@ pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
             // Else it would be no function any more.
             write_file(&fresh.join(FUNCTION_YAML), "Handler: lambda_function.lambda_handler\n")?;
         }
+        foretell(own_hash(&fresh));
         archive::put(&fresh, &folder).map_err(EditError::disk(&folder))
     };
     match exchange() {
@@ -117,6 +126,21 @@ pub fn replace_code(place: &Place, code: &Code) -> Result<(), EditError> {
             Err(error)
         }
     }
+}
+
+/// As discovery will find it there (`Code::own_sha256`).
+fn own_hash(folder: &Path) -> [u8; 32] {
+    let mut own = ContentHash::default();
+    for relative in Contents::of(folder).files {
+        let path = folder.join(&relative);
+        if !is_configuration(&relative)
+            && path.is_file()
+            && let Ok(hash) = ContentHash::of_file(&path)
+        {
+            own.file(&relative, hash);
+        }
+    }
+    own.finish()
 }
 
 pub fn set_properties(place: &Place, properties: &[(&'static str, Option<Value>)]) -> Result<(), EditError> {

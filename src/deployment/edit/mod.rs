@@ -108,14 +108,26 @@ impl Deployments {
         declares.then(|| std::path::absolute(&template.path).unwrap_or_else(|_| template.path.clone()))
     }
 
-    /// Makes a function: its folder appears with code and `function.yaml` in one step.
-    pub async fn create(&self, name: &str, code: Code, properties: Properties) -> Result<(), EditError> {
-        self.change(name, move |place| folder::create(place, &code, &properties)).await
+    /// Makes a function: its folder appears with code and `function.yaml` in one step. `foretell` is told
+    /// `Code::own_sha256` before anybody can see it.
+    pub async fn create(
+        &self,
+        name: &str,
+        code: Code,
+        properties: Properties,
+        foretell: impl FnOnce([u8; 32]) + Send + 'static,
+    ) -> Result<(), EditError> {
+        self.change(name, move |place| folder::create(place, &code, &properties, foretell)).await
     }
 
-    /// Exchanges the code; `function.yaml` and `.env` stay.
-    pub async fn replace_code(&self, name: &str, code: Code) -> Result<(), EditError> {
-        self.change(name, move |place| folder::replace_code(place, &code)).await?;
+    /// Exchanges the code; `function.yaml` and `.env` stay. `foretell`: as above.
+    pub async fn replace_code(
+        &self,
+        name: &str,
+        code: Code,
+        foretell: impl FnOnce([u8; 32]) + Send + 'static,
+    ) -> Result<(), EditError> {
+        self.change(name, move |place| folder::replace_code(place, &code, foretell)).await?;
         self.empty_trash();
         Ok(())
     }

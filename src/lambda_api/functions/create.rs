@@ -91,7 +91,8 @@ pub async fn create(
         }
         // Of a function of this name that was taken away by hand.
         api.invoker.published().forget(&named.name).await?;
-        let created = api.invoker.deployments().create(&named.name, code, properties).await;
+        let foretell = api.uploads.foretell(&named.name, &upload);
+        let created = api.invoker.deployments().create(&named.name, code, properties, foretell).await;
         created.map_err(|error| edit_error(error, &named))?;
         let function = latest(&api, &named).await?;
         api.uploads.put(api.invoker.store(), &function, upload, &api.state_dir(), zip).await?;

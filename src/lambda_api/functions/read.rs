@@ -18,9 +18,9 @@ use super::super::error::ApiError;
 use super::super::request::Qualified;
 use super::super::{LambdaApi, name};
 use super::{archive_error, describe, uploads};
-use crate::archive::{Limits, pack};
+use crate::archive::{Limits, pack_files};
 use crate::deployment::is_configuration;
-use crate::function::Function;
+use crate::function::{Contents, Function};
 
 const VALID: Duration = Duration::from_secs(600);
 
@@ -123,7 +123,12 @@ pub async fn download(
     let kept = uploads::file(&api.state_dir(), &function);
     let packed = tokio::task::spawn_blocking(move || match std::fs::read(kept) {
         Ok(zip) => Ok(zip),
-        Err(_) => pack(&function.task_root, left_out, Limits::LAMBDA),
+        Err(_) => {
+            let mut files = Contents::of(&function.task_root).files;
+            // What says how it is run is not part of it: variables may be secrets. Links may lead nowhere.
+            files.retain(|file| !is_configuration(file) && function.task_root.join(file).is_file());
+            pack_files(&function.task_root, &files, Limits::LAMBDA)
+        }
     });
     let zip = packed.await.map_err(|error| ApiError::Store(format!("a bug in handlerd: {error}")))?;
     let zip = zip.map_err(|error| archive_error(&error))?;
@@ -132,12 +137,6 @@ pub async fn download(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.zip\"")),
     ];
     Ok((StatusCode::OK, headers, Body::from(zip)).into_response())
-}
-
-/// Neither what is no code, nor what says how it is run: variables may be secrets.
-fn left_out(relative: &std::path::Path) -> bool {
-    let name = relative.file_name().unwrap_or_default().to_string_lossy();
-    is_configuration(relative) || crate::deployment::is_left_out(&name)
 }
 
 fn now() -> u64 {

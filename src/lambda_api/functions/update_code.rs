@@ -63,7 +63,11 @@ pub async fn update(
         return Ok(Json(description));
     }
     api.progress.begin_update(&named.name, &named.arn)?;
-    let replaced = api.invoker.deployments().replace_code(&named.name, code).await;
+    let replaced = api
+        .invoker
+        .deployments()
+        .replace_code(&named.name, code, api.uploads.foretell(&named.name, &upload))
+        .await;
     let finished = async {
         replaced.map_err(|error| edit_error(error, &named))?;
         let function = latest(&api, &named).await?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,9 @@ pub struct Upload {
 
 /// By function and content. Written through to the store.
 #[derive(Default)]
-pub struct Uploads(Mutex<HashMap<(String, String), Upload>>);
+pub struct Uploads(Arc<Mutex<Known>>);
+
+type Known = HashMap<(String, String), Upload>;
 
 impl Uploads {
     pub async fn open(store: &Store) -> Result<Self, StoreError> {
@@ -35,12 +37,21 @@ impl Uploads {
             };
             ((resource.owner, resource.name), upload)
         });
-        Ok(Self(Mutex::new(known.collect())))
+        Ok(Self(Arc::new(Mutex::new(known.collect()))))
     }
 
     /// The file that this version's code came from, if it is still what was in it.
     pub fn of(&self, function: &Function) -> Option<Upload> {
         self.0.lock().unwrap().get(&(function.name.to_string(), content(function))).cloned()
+    }
+
+    /// Code with the hash that this is called with comes from this file: known from the moment it is
+    /// deployed, or the function would be told with another `CodeSha256` until it is on the disk.
+    pub fn foretell(&self, function: &str, upload: &Upload) -> impl FnOnce([u8; 32]) + Send + 'static {
+        let (known, owner, upload) = (self.0.clone(), function.to_owned(), upload.clone());
+        move |own_sha256| {
+            known.lock().unwrap().insert((owner, hexadecimal(&own_sha256)), upload);
+        }
     }
 
     /// This function, as it is now, came from this file. Of files only the latest is kept.
@@ -108,5 +119,9 @@ fn folder(state_dir: &Path, function: &str) -> PathBuf {
 }
 
 fn content(function: &Function) -> String {
-    function.code.own_sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&function.code.own_sha256)
+}
+
+fn hexadecimal(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

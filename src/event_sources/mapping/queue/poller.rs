@@ -80,11 +80,27 @@ async fn receive(
     queue.receive(context, most, wait).await
 }
 
+/// A long poll cannot be called back: the queue may be about to answer it, and would hide a message from
+/// everybody that nobody here will handle. Nobody waits for this; a gateway that ends leaves it to the
+/// queue's visibility timeout.
+async fn give_back(
+    receiving: impl Future<Output = Result<Vec<Value>, AwsError>>,
+    context: Arc<Context>,
+    queue: Arc<Queue>,
+) {
+    let received = receiving.await.unwrap_or_default();
+    let receipts: Vec<&str> =
+        received.iter().filter_map(|message| message["ReceiptHandle"].as_str()).collect();
+    if !receipts.is_empty() {
+        queue.hide(&context, &receipts, Duration::ZERO).await;
+    }
+}
+
 /// Fills the batch: until it is full, its window is over, or the mapping is to stop.
 async fn gather(
-    context: &Context,
-    queue: &Queue,
-    pollers: &Pollers,
+    context: &Arc<Context>,
+    queue: &Arc<Queue>,
+    pollers: &Arc<Pollers>,
     batch: &mut Batch<'_>,
 ) -> Result<(), AwsError> {
     let definition = &context.definition;
@@ -110,9 +126,16 @@ async fn gather(
         if idle {
             pollers.waiting.fetch_add(1, Ordering::Relaxed);
         }
+        let mut receiving = {
+            let (context, queue, pollers) = (context.clone(), queue.clone(), pollers.clone());
+            Box::pin(async move { receive(&context, &queue, &pollers, most, wait).await })
+        };
         let received = tokio::select! {
-            () = context.stopped() => Ok(Vec::new()),
-            received = receive(context, queue, pollers, most, wait) => received,
+            () = context.stopped() => {
+                tokio::spawn(give_back(receiving, context.clone(), queue.clone()));
+                Ok(Vec::new())
+            }
+            received = &mut receiving => received,
             () = batch.keep_hidden() => unreachable!("they are kept for as long as this is polled"),
         };
         if idle {
