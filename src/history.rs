@@ -301,6 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_queued_says_what_has_triggered_it() {
+        for (asker, event, trigger) in [
+            (Asker::Event, r#"{"Records":[{"eventSource":"aws:s3"}]}"#, "s3"),
+            (Asker::Event, r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "sns"),
+            (Asker::Event, r#"{"detail-type":"Scheduled Event","source":"aws.events"}"#, "schedule"),
+            (Asker::Event, r#"{"detail-type":"Order","source":"shop"}"#, "rule"),
+            (Asker::Event, r#"{"Records":7}"#, "event"),
+            (Asker::Event, "no JSON", "event"),
+            (Asker::Sqs, r#"{"Records":[{"eventSource":"aws:s3"}]}"#, "sqs"),
+            (Asker::Http, r#"{"detail-type":"Order","source":"shop"}"#, "http"),
+        ] {
+            let event = Part::beginning(event.as_bytes());
+            assert_eq!(Entry { asker, event, ..entry("f", 0, 0) }.trigger(), trigger);
+        }
+    }
+
+    #[test]
     fn listeners_are_told() {
         let history = History::default();
         history.add(entry("f", 0, 1));

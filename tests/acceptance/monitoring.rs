@@ -312,7 +312,7 @@ async fn log_records_are_found_by_what_they_are() {
     assert!(lines.last().unwrap().starts_with(&format!("REPORT RequestId: {forged}\t")), "{lines:?}");
     // What a handler forges stays its own, and cannot dress up what follows it on a terminal.
     assert!(lines.contains(&"START RequestId: 00000000-0000-0000-0000-000000000000 Version: $LATEST"));
-    assert!(lines.contains(&r"\u{1b}[31mred\u{1b}[0m\rover\0\u{8}"), "{lines:?}");
+    assert!(lines.contains(&r"\u{1b}[31mred\u{1b}[0m\rover\u{0}\u{8}"), "{lines:?}");
     assert!(texts(&records, "request_id").iter().all(|id| *id == forged));
     assert!(texts(&records, "function").iter().all(|function| *function == "worker"));
     assert!(texts(&records, "time").iter().all(|time| time.len() == 24 && time.ends_with('Z')));
