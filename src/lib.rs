@@ -24,10 +24,10 @@
 //! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
-//! | 1 | [`metrics`] | figures by function and minute: a day of them, the store has a month |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
 //! | 1 | [`store`] | what must outlive the gateway: SQLite |
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
+//! | 1 | [`metrics`] | figures by function and minute: a day of them, the store has a month |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
 //! | ground | [`inotify`] | what the kernel has to say about folders |

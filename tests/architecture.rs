@@ -11,8 +11,8 @@ const FLOORS: [&[&str]; 8] = [
     &["console", "event_sources", "gateway", "lambda_api", "telemetry"],
     &["control_plane", "invoker"],
     &["deployment", "execution_environment", "published"],
-    &["delivery", "history", "http", "interpreter", "logs", "metrics", "protocol", "store"],
-    &["archive", "aws", "packages"],
+    &["delivery", "history", "http", "interpreter", "logs", "protocol", "store"],
+    &["archive", "aws", "metrics", "packages"],
     &["api", "config", "destination", "function", "inotify", "invocation", "samples", "trigger"],
 ];
 
