@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use serde::Deserialize;
 use tokio::sync::broadcast;
 
+use crate::function::FunctionName;
 use crate::invocation::{Asker, Usage};
 
 /// Invocations of a function that are kept.
@@ -26,7 +28,7 @@ pub struct History(Arc<Shared>);
 
 struct Shared {
     kept: Mutex<Kept>,
-    told: broadcast::Sender<Arc<Told>>,
+    told: broadcast::Sender<Arc<Entry>>,
     limit: usize,
 }
 
@@ -34,25 +36,15 @@ struct Shared {
 struct Kept {
     /// By the order in which they ended.
     entries: BTreeMap<u64, Arc<Entry>>,
-    of: HashMap<String, VecDeque<u64>>,
+    of: HashMap<FunctionName, VecDeque<u64>>,
     next: u64,
     bytes: usize,
-}
-
-/// Word of an invocation that has ended.
-#[derive(Debug, Clone)]
-pub struct Told {
-    pub function: String,
-    pub request_id: String,
-    pub ok: bool,
-    pub duration: Duration,
-    pub entry: Arc<Entry>,
 }
 
 /// An invocation as it is kept.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub function: String,
+    pub function: FunctionName,
     pub request_id: String,
     pub time: SystemTime,
     pub asker: Asker,
@@ -64,6 +56,12 @@ pub struct Entry {
     pub ok: bool,
     pub error_type: Option<String>,
     pub usage: Usage,
+    /// When its init phase began, if it is the first of its environment.
+    pub init_began: Option<SystemTime>,
+    /// It was to wait for an init phase, or was the first after one.
+    pub cold: bool,
+    /// `MemorySize`
+    pub memory_mb: u32,
     pub event: Part,
     pub result: Part,
     pub log: Part,
@@ -101,6 +99,38 @@ impl Part {
 }
 
 impl Entry {
+    /// What has made it run. What was queued says it itself.
+    pub fn trigger(&self) -> &'static str {
+        if self.asker != Asker::Event {
+            return self.asker.name();
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Event {
+            #[serde(rename = "Records")]
+            records: Vec<Record>,
+            #[serde(rename = "detail-type")]
+            detail_type: Option<String>,
+            source: Option<String>,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Record {
+            #[serde(rename = "eventSource", alias = "EventSource")]
+            source: String,
+        }
+        let event: Event = serde_json::from_slice(&self.event.bytes).unwrap_or_default();
+        match (event.records.first().map(|record| record.source.as_str()), event.detail_type, event.source) {
+            (Some("aws:s3"), ..) => "s3",
+            (Some("aws:sns"), ..) => "sns",
+            (_, Some(detail), Some(source)) if detail == "Scheduled Event" && source == "aws.events" => {
+                "schedule"
+            }
+            (_, Some(_), Some(_)) => "rule",
+            _ => self.asker.name(),
+        }
+    }
+
     fn size(&self) -> usize {
         OVERHEAD + self.event.bytes.capacity() + self.result.bytes.capacity() + self.log.bytes.capacity()
     }
@@ -118,18 +148,15 @@ impl History {
     }
 
     /// Invocations as they end. A listener that is too slow misses some, and is told how many.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Told>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Entry>> {
         self.0.told.subscribe()
     }
 
     pub fn add(&self, entry: Entry) {
         let entry = Arc::new(entry);
         if self.0.told.receiver_count() > 0 {
-            let Entry { function, request_id, ok, usage, .. } = &*entry;
-            let (function, request_id) = (function.clone(), request_id.clone());
             // An error: the last listener has just gone.
-            let told = Told { function, request_id, ok: *ok, duration: usage.duration, entry: entry.clone() };
-            let _ = self.0.told.send(Arc::new(told));
+            let _ = self.0.told.send(entry.clone());
         }
         self.lock().add(entry, self.0.limit);
     }
@@ -157,7 +184,7 @@ impl History {
         let mut kept = self.lock();
         let Kept { of, entries, bytes, .. } = &mut *kept;
         of.retain(|function, numbers| {
-            let stays = is_there(function);
+            let stays = is_there(function.as_str());
             if !stays {
                 for number in numbers {
                     *bytes -= entries.remove(number).map_or(0, |entry| entry.size());
@@ -204,7 +231,7 @@ mod tests {
 
     fn entry(function: &str, number: usize, event: usize) -> Entry {
         Entry {
-            function: function.to_owned(),
+            function: function.parse().unwrap(),
             request_id: format!("id-{number}"),
             time: SystemTime::UNIX_EPOCH,
             asker: Asker::Invoke,
@@ -214,6 +241,9 @@ mod tests {
             ok: true,
             error_type: None,
             usage: Usage::default(),
+            init_began: None,
+            cold: false,
+            memory_mb: 128,
             event: Part::taken(vec![b'1'; event]),
             result: Part::beginning(b"null"),
             log: Part::end(b"START"),
@@ -268,6 +298,23 @@ mod tests {
         let mut roomy = Vec::with_capacity(1 << 20);
         roomy.push(b'1');
         assert!(Part::taken(roomy).bytes.capacity() < 4096);
+    }
+
+    #[test]
+    fn what_was_queued_says_what_has_triggered_it() {
+        for (asker, event, trigger) in [
+            (Asker::Event, r#"{"Records":[{"eventSource":"aws:s3"}]}"#, "s3"),
+            (Asker::Event, r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "sns"),
+            (Asker::Event, r#"{"detail-type":"Scheduled Event","source":"aws.events"}"#, "schedule"),
+            (Asker::Event, r#"{"detail-type":"Order","source":"shop"}"#, "rule"),
+            (Asker::Event, r#"{"Records":7}"#, "event"),
+            (Asker::Event, "no JSON", "event"),
+            (Asker::Sqs, r#"{"Records":[{"eventSource":"aws:s3"}]}"#, "sqs"),
+            (Asker::Http, r#"{"detail-type":"Order","source":"shop"}"#, "http"),
+        ] {
+            let event = Part::beginning(event.as_bytes());
+            assert_eq!(Entry { asker, event, ..entry("f", 0, 0) }.trigger(), trigger);
+        }
     }
 
     #[test]

@@ -13,13 +13,14 @@
 //! | 4 | [`lambda_api`] | the Lambda API, one file per resource |
 //! | 4 | [`console`] | the web console: pages, and views and streams for them |
 //! | 4 | [`event_sources`] | schedules, queues, streams, buckets, topics, the event bus |
+//! | 4 | [`telemetry`] | traces of invocations, for an OpenTelemetry collector |
 //! | 3 | [`control_plane`] | the table of the control plane's routes, and the guard made from it |
 //! | 3 | [`invoker`] | the one door to a function: resolve, admit, acquire, invoke, record; asynchronous events |
 //! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
 //! | 2 | [`published`] | versions, aliases and layers: immutable copies in the state folder |
 //! | 1 | [`delivery`] | what destinations receive: queues, topics, buses, URLs, tables |
-//! | 1 | [`history`] | the last invocations of each function: kept, told |
+//! | 1 | [`history`] | the last invocations of each function: kept for who looks, told as they end |
 //! | 1 | [`http`] | listening and speaking HTTP, HTTPS and WebSocket |
 //! | 1 | [`interpreter`] | the Pythons of this machine and their virtual environments |
 //! | 1 | [`logs`] | log records by request id: kept, followed |
@@ -27,6 +28,7 @@
 //! | 1 | [`store`] | what must outlive the gateway: SQLite |
 //! | 1 | [`metrics`] | figures by function and minute |
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
+//! | 1 | [`metrics`] | figures by function and minute: a day of them, the store has a month |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
 //! | ground | [`inotify`] | what the kernel has to say about folders |
@@ -95,6 +97,7 @@ pub mod console;
 pub mod event_sources;
 pub mod gateway;
 pub mod lambda_api;
+pub mod telemetry;
 
 pub mod control_plane;
 pub mod invoker;

@@ -21,7 +21,8 @@ use super::Console;
 use super::error::ViewError;
 use crate::control_plane::{Routes, Scope};
 use crate::deployment::{Deployed, Deployment};
-use crate::history::Told;
+use crate::function::FunctionName;
+use crate::history::Entry;
 
 pub fn routes() -> Routes<Console> {
     Routes::new().at("/_handlerd/changes").get(Scope::Read, changes)
@@ -72,11 +73,11 @@ struct Follower {
     /// Aliases and function URLs, which the Lambda API makes.
     published: watch::Receiver<u64>,
     /// `None`: there will be none any more.
-    invocations: Option<broadcast::Receiver<Arc<Told>>>,
+    invocations: Option<broadcast::Receiver<Arc<Entry>>>,
     stop: watch::Receiver<bool>,
     generation: u64,
     /// The last invocation of each function that the reader does not know of.
-    untold: BTreeMap<String, Arc<Told>>,
+    untold: BTreeMap<FunctionName, Arc<Entry>>,
     /// When they may be told.
     due: Instant,
     beat: Instant,
@@ -131,9 +132,9 @@ impl Follower {
     fn invoked(&mut self) -> String {
         self.due = Instant::now() + PAUSE;
         let lines = std::mem::take(&mut self.untold).into_values().map(|told| {
-            let ms = (told.duration.as_secs_f64() * 1e6).round() / 1e3;
+            let ms = (told.usage.duration.as_secs_f64() * 1e6).round() / 1e3;
             let told =
-                json!({"function": told.function, "request_id": told.request_id, "ok": told.ok, "ms": ms});
+                json!({"function": told.function.as_str(), "request_id": told.request_id, "ok": told.ok, "ms": ms});
             event("invocation", &told)
         });
         let text = lines.collect();

@@ -10,7 +10,6 @@ use super::error::ViewError;
 use crate::control_plane::Routes;
 use crate::control_plane::Scope::Read;
 use crate::history::{Entry, Part};
-use crate::invocation::Asker;
 
 /// The most that is listed at once; no more are kept.
 const MOST: usize = 100;
@@ -74,14 +73,14 @@ fn summary(entry: &Entry) -> Map<String, Value> {
     let mut told = json!({
         "request_id": entry.request_id,
         "time_ms": time.as_millis() as u64,
-        "trigger": trigger(entry),
+        "trigger": entry.trigger(),
         "qualifier": qualifier(entry),
         "version": entry.version,
         "ok": entry.ok,
         "duration_ms": milliseconds(entry.usage.duration),
         "billed_ms": entry.usage.billed_ms(),
         "max_memory_mb": entry.usage.max_memory_mb,
-        "cold": entry.usage.init_duration.is_some(),
+        "cold": entry.cold,
     });
     if let Some(error_type) = &entry.error_type {
         told["error_type"] = error_type.as_str().into();
@@ -98,38 +97,6 @@ fn summary(entry: &Entry) -> Map<String, Value> {
 /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME:QUALIFIER`; without one it is the latest.
 fn qualifier(entry: &Entry) -> &str {
     entry.function_arn.splitn(8, ':').nth(7).unwrap_or(&entry.version)
-}
-
-/// What has made it run. What was queued says it itself.
-fn trigger(entry: &Entry) -> &'static str {
-    if entry.asker != Asker::Event {
-        return entry.asker.name();
-    }
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Event {
-        #[serde(rename = "Records")]
-        records: Vec<Record>,
-        #[serde(rename = "detail-type")]
-        detail_type: Option<String>,
-        source: Option<String>,
-    }
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Record {
-        #[serde(rename = "eventSource", alias = "EventSource")]
-        source: String,
-    }
-    let event: Event = serde_json::from_slice(&entry.event.bytes).unwrap_or_default();
-    match (event.records.first().map(|record| record.source.as_str()), event.detail_type, event.source) {
-        (Some("aws:s3"), ..) => "s3",
-        (Some("aws:sns"), ..) => "sns",
-        (_, Some(detail), Some(source)) if detail == "Scheduled Event" && source == "aws.events" => {
-            "schedule"
-        }
-        (_, Some(_), Some(_)) => "rule",
-        _ => entry.asker.name(),
-    }
 }
 
 /// Of what was asked for, as much as a message takes.

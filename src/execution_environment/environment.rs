@@ -43,8 +43,9 @@ pub struct Environment {
 }
 
 /// What the init phase took and printed; the first invocation reports it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct InitReport {
+    pub began: SystemTime,
     pub duration: Duration,
     pub output: Vec<u8>,
 }
@@ -169,7 +170,9 @@ impl Environment {
         let finished = environment.phase(None, None, began, limit).await;
         match finished.ended {
             Ended::Answered { kind: Kind::Ready, .. } => {
-                environment.init = Some(InitReport { duration: finished.duration, output: finished.output });
+                let wall = SystemTime::now().checked_sub(began.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+                let Finished { duration, output, .. } = finished;
+                environment.init = Some(InitReport { began: wall, duration, output });
                 environment.idle_since = Instant::now();
                 Ok(environment)
             }

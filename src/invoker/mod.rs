@@ -339,11 +339,11 @@ impl Invoker {
         if finished.untouched {
             return Err(invocation);
         }
-        let cold = init.is_some();
+        let (cold, init_began) = (init.is_some() || in_init, init.as_ref().map(|init| init.began));
         let completed = self.complete(function, &invocation, began, finished, init, in_init);
-        running.ended(completed.usage.duration, completed.outcome.failure().is_some(), cold || in_init);
+        running.ended(completed.usage.duration, completed.outcome.failure().is_some(), cold);
         drop(running);
-        self.remember(function, invocation, began, &completed);
+        self.remember(function, invocation, (began, init_began, cold), &completed);
         Ok(completed)
     }
 
@@ -403,13 +403,13 @@ impl Invoker {
         &self,
         function: &Function,
         invocation: Invocation,
-        began: SystemTime,
+        (began, init_began, cold): (SystemTime, Option<SystemTime>, bool),
         completed: &Completed,
     ) {
         let Completed { outcome, usage, log, executed_version } = completed;
         let ok = outcome.failure().is_none();
         self.0.history.add(Entry {
-            function: function.name.to_string(),
+            function: function.name.clone(),
             request_id: invocation.request_id,
             time: began,
             asker: invocation.asker,
@@ -419,6 +419,9 @@ impl Invoker {
             ok,
             error_type: outcome.error_type(),
             usage: usage.clone(),
+            init_began,
+            cold,
+            memory_mb: function.configuration.memory_mb,
             event: Part::taken(invocation.event),
             result: Part::beginning(outcome.payload()),
             log: Part::end(log),

@@ -35,6 +35,7 @@ use crate::invoker::{Below, Invoker};
 use crate::lambda_api::{self, LambdaApi};
 use crate::logs::Logs;
 use crate::published::Published;
+use crate::telemetry::{self, Telemetry};
 use doors::{Keys, refuse_open_doors};
 use health::{health, runtime_of};
 use ports::{bind, more_descriptors};
@@ -199,6 +200,7 @@ pub async fn serve(
     changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     refuse_open_doors(&settings)?;
+    let traces = telemetry::read(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
     let keys = Keys::open(&settings)?;
     if keys.is_some() {
         // Whoever is known here is known to AWS_IAM too.
@@ -255,6 +257,10 @@ pub async fn serve(
         async move { environments.keep_house().await }
     });
     tokio::spawn(invoker.store().clone().keep_house_forever());
+    let telemetry = match traces {
+        Some(traces) => Some(Telemetry::start(traces, invoker.history()).map_err(anyhow::Error::msg)?),
+        None => None,
+    };
     figures::restore(&invoker).await;
     tokio::spawn(figures::keep_forever(invoker.clone()));
     invoker.deployments().empty_trash();
@@ -383,6 +389,9 @@ pub async fn serve(
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
     figures::write_all(&invoker).await;
     invoker.finish().await;
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
+    }
     Ok(())
 }
 

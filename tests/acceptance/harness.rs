@@ -148,6 +148,7 @@ pub fn program() -> Command {
         let text = name.to_string_lossy();
         if text.starts_with("HANDLERD_")
             || text.starts_with("AWS_")
+            || text.starts_with("OTEL_")
             || matches!(&*text, "RUST_LOG" | "VIRTUAL_ENV")
         {
             command.env_remove(&name);
