@@ -266,7 +266,7 @@ fn starting_position(properties: &Map<String, Value>, kind: SourceKind) -> Resul
         Some("LATEST") => Ok(StartingPosition::Latest),
         Some("AT_TIMESTAMP") if kind == SourceKind::Kinesis => {
             let seconds = properties.get("StartingPositionTimestamp").and_then(Value::as_f64);
-            let time = seconds.and_then(|seconds| jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64).ok());
+            let time = seconds.and_then(|seconds| jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64).ok());
             time.map(StartingPosition::AtTimestamp).ok_or_else(|| {
                 Invalid::Parameter("StartingPositionTimestamp must not be null with AT_TIMESTAMP.".to_owned())
             })
