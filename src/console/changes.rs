@@ -47,6 +47,7 @@ async fn changes(State(console): State<Console>) -> Result<Response, ViewError> 
         last,
         deployment,
         published: surroundings.invoker.published().changes(),
+        judgements: surroundings.invoker.judgements(),
         invocations: Some(surroundings.invoker.history().subscribe()),
         stop: surroundings.stop.clone(),
         generation: 0,
@@ -72,6 +73,8 @@ struct Follower {
     last: Arc<Deployment>,
     /// Aliases and function URLs, which the Lambda API makes.
     published: watch::Receiver<u64>,
+    /// Whether code can be loaded, which is known a moment after it is deployed.
+    judgements: watch::Receiver<u64>,
     /// `None`: there will be none any more.
     invocations: Option<broadcast::Receiver<Arc<Entry>>>,
     stop: watch::Receiver<bool>,
@@ -96,6 +99,10 @@ impl Follower {
                     return Some(self.deployed());
                 }
                 changed = self.published.changed() => {
+                    changed.ok()?;
+                    return Some(self.told_of(&[], &[]));
+                }
+                changed = self.judgements.changed() => {
                     changed.ok()?;
                     return Some(self.told_of(&[], &[]));
                 }

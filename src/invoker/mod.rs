@@ -28,6 +28,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::watch;
+
 use crate::config::{Account, Limits};
 use crate::delivery::Delivery;
 use crate::deployment::{Deployment, Deployments, ResolveError};
@@ -66,6 +68,8 @@ struct Shared {
     concurrency: Concurrency,
     /// By function: the version that could not be loaded, and what was said about it.
     told: Mutex<HashMap<FunctionName, (u64, String)>>,
+    /// Counts the changes of `told`.
+    judged: watch::Sender<u64>,
     metrics: Metrics,
     history: History,
 }
@@ -152,6 +156,7 @@ impl Invoker {
             events: Events::new(limits.concurrency, limits.asynchronous_time_scale),
             concurrency: Concurrency::new(limits.concurrency, limits.queue, limits.queue_timeout),
             told: Mutex::default(),
+            judged: watch::Sender::new(0),
             metrics: Metrics::default(),
             history: History::default(),
         }))
@@ -444,16 +449,27 @@ impl Invoker {
             .map(|(_, why)| why.clone())
     }
 
+    /// Changes when some code turns out not to be loadable, or to be so again.
+    pub fn judgements(&self) -> watch::Receiver<u64> {
+        self.0.judged.subscribe()
+    }
+
     /// What was missing may have come meanwhile: a package, a file.
     fn could_load(&self, function: &Function) {
-        self.0.told.lock().unwrap().remove(&function.name);
+        if self.0.told.lock().unwrap().remove(&function.name).is_some() {
+            self.0.judged.send_modify(|changes| *changes += 1);
+        }
     }
 
     /// Whether the terminal has shown why this version cannot be loaded; from now on it has.
     fn has_been_told(&self, function: &Function, outcome: &Outcome) -> bool {
         let told = (function.sequence, explain::summary(function, outcome));
         let former = self.0.told.lock().unwrap().insert(function.name.clone(), told.clone());
-        former == Some(told)
+        let has_been_told = former == Some(told);
+        if !has_been_told {
+            self.0.judged.send_modify(|changes| *changes += 1);
+        }
+        has_been_told
     }
 
     /// Loads new code ahead of the first request; if it cannot be loaded, the terminal says why.

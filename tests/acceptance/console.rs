@@ -153,6 +153,22 @@ async fn the_overview_tells_of_everything() {
     let problems = told["problems"].as_array().unwrap();
     assert!(problems.iter().any(|problem| problem["text"].as_str().unwrap().contains("is no function")));
 
+    // Code that cannot be loaded is known a moment after it is saved.
+    for (code, state) in [("import nothing_like_it\n", "Broken"), (HELLO, "Active")] {
+        server.write("orders/lambda_function.py", code);
+        let began = std::time::Instant::now();
+        loop {
+            assert!(began.elapsed() < std::time::Duration::from_secs(20), "it does not become {state}");
+            let told = json_of(&server, "overview").await;
+            let orders = &told["functions"][2];
+            if orders["state"] == state {
+                let reason = orders["reason"].as_str().unwrap_or_default();
+                assert_eq!(reason.contains("nothing_like_it"), state == "Broken", "{orders}");
+                break;
+            }
+        }
+    }
+
     // It is made of the same as GetFunctionConfiguration.
     let url = format!("{}/2015-03-31/functions/hello/configuration", server.api);
     let configuration = server.send(server.client.get(url)).await.json();

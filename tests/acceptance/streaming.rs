@@ -364,7 +364,7 @@ async fn the_ways_to_ask_that_are_refused() {
         ("stage", "{", &[], 400, "InvalidRequestContentException"),
         ("stage", "{}", &[("x-amz-invocation-type", "Event")], 400, "ValidationException"),
         ("stage", "{}", &[("origin", "https://evil.example")], 403, "AccessDeniedException"),
-        ("stage", "{}", &[("host", "evil.example")], 403, "AccessDeniedException"),
+        ("stage", "{}", &[("host", "evil.example")], 421, "MisdirectedRequestException"),
         ("stage", "{}", &[("sec-fetch-site", "cross-site")], 403, "AccessDeniedException"),
         ("stage:7", "{}", &[], 404, "ResourceNotFoundException"),
     ] {

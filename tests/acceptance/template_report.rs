@@ -153,7 +153,7 @@ async fn the_start_shows_where_everything_answers() {
         shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     insta::assert_snapshot!(shown.join("\n"), @"
     http://127.0.0.1:PORT HTTP routes
-    http://127.0.0.1:PORT2 Lambda API
+    http://127.0.0.1:PORT2 console and Lambda API
     http://127.0.0.1:PORT/orders GET, function OrdersFunction, asks for TokenAuthorizer
     http://127.0.0.1:PORT/orders/{id} GET, function OrdersFunction, asks for TokenAuthorizer
     http://127.0.0.1:PORT/orders/{id}/picture function OrdersFunction
