@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -11,6 +11,7 @@ use super::StoreError;
 
 /// For another process that writes (`handlerd invoke` beside a gateway).
 const BUSY: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(5);
 /// Of the write-ahead log, what stays on the disk to be written over: writing over costs less than
 /// growing, as no metadata change with it.
 const LOG_KEPT: i64 = 64 << 20;
@@ -55,11 +56,27 @@ pub fn connect(path: &Path) -> Result<Connection, StoreError> {
     if connection.is_readonly("main").map_err(|error| explained(path, &error))? {
         return Err(refused(path, "it can be read, but not written"));
     }
-    let mode = configure(&connection).map_err(|error| explained(path, &error))?;
+    let mode = configure_in_turn(&connection).map_err(|error| explained(path, &error))?;
     if mode != "wal" {
         return Err(refused(path, &format!("its file system has no write-ahead log for it (`{mode}`)")));
     }
     Ok(connection)
+}
+
+/// Of two that make a file's log at the same time SQLite turns one away at once, where its waiting could
+/// never end: that one begins again.
+fn configure_in_turn(connection: &Connection) -> rusqlite::Result<String> {
+    let began = Instant::now();
+    loop {
+        match configure(connection) {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY => std::thread::sleep(AGAIN),
+            configured => return configured,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Durable before it is told: `synchronous=FULL` syncs the log with every commit. Returns how SQLite
