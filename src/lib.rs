@@ -26,15 +26,15 @@
 //! | 1 | [`logs`] | log records by request id: kept, followed |
 //! | 1 | [`protocol`] | what parent and child say to each other, shared with `python/` |
 //! | 1 | [`store`] | what must outlive the gateway: SQLite |
-//! | 1 | [`metrics`] | figures by function and minute |
-//! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | 1 | [`metrics`] | figures by function and minute: a day of them, the store has a month |
+//! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`hexadecimal`] | bytes as text |
 //! | ground | [`inotify`] | what the kernel has to say about folders |
 //! | ground | [`samples`] | an event of every source, as AWS sends it |
 //!
-//! Beside it, for `fuzz/` and the tests only: `fuzzing`.
+//! Beside it, for `fuzz/` and the tests only: `fuzzing`; and [`defences`], which tests can switch off.
 //!
 //! Below all of it, in a process of its own: `python/`, all that runs inside CPython.
 //!
@@ -121,8 +121,10 @@ pub mod packages;
 
 pub mod api;
 pub mod config;
+pub mod defences;
 pub mod destination;
 pub mod function;
+pub mod hexadecimal;
 pub mod inotify;
 pub mod invocation;
 pub mod samples;

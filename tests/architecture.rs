@@ -13,7 +13,18 @@ const FLOORS: [&[&str]; 8] = [
     &["deployment", "execution_environment", "published"],
     &["delivery", "history", "http", "interpreter", "logs", "protocol", "store"],
     &["archive", "aws", "metrics", "packages"],
-    &["api", "config", "destination", "function", "inotify", "invocation", "samples", "trigger"],
+    &[
+        "api",
+        "config",
+        "defences",
+        "destination",
+        "function",
+        "hexadecimal",
+        "inotify",
+        "invocation",
+        "samples",
+        "trigger",
+    ],
 ];
 
 /// A neighbour may look at what another knows in these places, each for a reason.

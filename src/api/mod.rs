@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 pub use authorizer::{
     Authorization, Authorizer, AuthorizerKind, IdentitySource, Jwks, JwtIssuer, LambdaAuthorizer,
     PayloadVersion,
@@ -204,6 +206,30 @@ pub struct Cors {
     /// Seconds.
     pub max_age: Option<u32>,
     pub allow_credentials: bool,
+}
+
+impl Cors {
+    /// In AWS's words; what it does not say is left out.
+    pub fn properties(&self) -> Value {
+        let mut properties = Map::new();
+        for (name, list) in [
+            ("AllowOrigins", &self.allow_origins),
+            ("AllowMethods", &self.allow_methods),
+            ("AllowHeaders", &self.allow_headers),
+            ("ExposeHeaders", &self.expose_headers),
+        ] {
+            if !list.is_empty() {
+                properties.insert(name.to_owned(), list.as_slice().into());
+            }
+        }
+        if let Some(seconds) = self.max_age {
+            properties.insert("MaxAge".to_owned(), seconds.into());
+        }
+        if self.allow_credentials {
+            properties.insert("AllowCredentials".to_owned(), true.into());
+        }
+        properties.into()
+    }
 }
 
 /// What takes the place of an answer that the gateway itself gives.

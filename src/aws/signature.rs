@@ -20,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credential;
+use crate::hexadecimal::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far the client's clock may be from ours, in seconds.
@@ -110,11 +111,6 @@ impl Claim {
 /// Whether two secrets are the same, in a time that tells nothing about where they differ.
 pub fn same_secret(left: &[u8], right: &[u8]) -> bool {
     Sha256::digest(left) == Sha256::digest(right)
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The last value of this header.

@@ -16,6 +16,7 @@ use super::Console;
 use super::error::ViewError;
 use crate::archive::gunzip;
 use crate::control_plane::{Routes, Scope};
+use crate::hexadecimal::hex;
 
 /// Path, whether the content is compressed, content.
 type Page = (&'static str, bool, &'static [u8]);
@@ -56,7 +57,7 @@ fn page(path: &str, asked: &HeaderMap) -> Response {
     };
     let (_, is_compressed, content) = PAGES[at];
     let compressed = is_compressed && takes_gzip(asked);
-    let hash = known()[at].hash.get_or_init(|| hexadecimal(&Sha256::digest(content)));
+    let hash = known()[at].hash.get_or_init(|| hex(&Sha256::digest(content)));
     // The two forms have other bytes, so other tags.
     let tag = if compressed { format!("\"{hash}-gzip\"") } else { format!("\"{hash}\"") };
     let mut response = if is_unchanged(asked, hash) {
@@ -134,10 +135,6 @@ fn is_unchanged(asked: &HeaderMap, hash: &str) -> bool {
         let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
         tag == "*" || bare.is_some_and(|bare| bare.strip_suffix("-gzip").unwrap_or(bare) == hash)
     })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

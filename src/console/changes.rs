@@ -4,21 +4,20 @@
 //! in memory; what it has missed it is told, and asks for the overview.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
-use http::{StatusCode, header};
-use serde_json::{Value, json};
+use axum::response::Response;
+use futures_util::stream::unfold;
+use http::StatusCode;
+use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::Console;
 use super::error::ViewError;
+use super::stream::{BEAT, COMMENT, event, stopped};
+use super::{Console, stream};
 use crate::control_plane::{Routes, Scope};
 use crate::deployment::{Deployed, Deployment};
 use crate::function::FunctionName;
@@ -30,8 +29,6 @@ pub fn routes() -> Routes<Console> {
 
 /// Readers at once; each is a connection that stays.
 static READERS: Semaphore = Semaphore::const_new(64);
-/// So that whoever is in between does not take the stream for dead.
-const BEAT: Duration = Duration::from_secs(15);
 /// Invocations are told this often at most, the last one of each function.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -57,15 +54,8 @@ async fn changes(State(console): State<Console>) -> Result<Response, ViewError> 
         _turn: turn,
     };
     let hello = event("hello", &json!({"version": env!("CARGO_PKG_VERSION")}));
-    let events = stream::unfold((Some(hello), follower), |(first, mut follower)| async move {
-        let text = match first {
-            Some(hello) => hello,
-            None => follower.next().await?,
-        };
-        Some((Ok::<_, Infallible>(Bytes::from(text)), (None, follower)))
-    });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(events)).into_response())
+    let events = unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) });
+    Ok(stream::response(hello, events))
 }
 
 struct Follower {
@@ -109,7 +99,7 @@ impl Follower {
                 () = sleep_until(self.due), if !self.untold.is_empty() => return Some(self.invoked()),
                 () = sleep_until(self.beat) => {
                     self.beat = Instant::now() + BEAT;
-                    return Some(":\n\n".to_owned());
+                    return Some(COMMENT.to_owned());
                 }
                 told = next_of(&mut self.invocations) => match told {
                     Ok(told) => drop(self.untold.insert(told.function.clone(), told)),
@@ -154,11 +144,6 @@ impl Follower {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Whoever could say it is gone: the same.
-    let _ = stop.wait_for(|stops| *stops).await;
-}
-
 async fn next_of<T: Clone>(
     receiver: &mut Option<broadcast::Receiver<T>>,
 ) -> Result<T, broadcast::error::RecvError> {
@@ -166,11 +151,6 @@ async fn next_of<T: Clone>(
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
     }
-}
-
-fn event(name: &str, data: &Value) -> String {
-    // JSON has no line breaks of its own.
-    format!("event: {name}\ndata: {data}\n\n")
 }
 
 /// Functions that are new or others now, and those that are gone.

@@ -1,22 +1,19 @@
 //! Log records: the last ones, and those that come.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
-use http::{StatusCode, header};
+use futures_util::stream::unfold;
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 
 use super::error::ViewError;
-use super::{Console, blocking};
+use super::stream::{BEAT, COMMENT, event, stopped};
+use super::{Console, blocking, stream};
 use crate::control_plane::Routes;
 use crate::control_plane::Scope::Read;
 use crate::logs::{Line, Record};
@@ -24,8 +21,6 @@ use crate::logs::{Line, Record};
 const LAST: usize = 500;
 /// Readers at once; each is a connection that stays.
 static READERS: Semaphore = Semaphore::const_new(64);
-/// So that whoever is in between does not take the stream for dead.
-const BEAT: Duration = Duration::from_secs(15);
 
 pub fn routes() -> Routes<Console> {
     Routes::new().at("/_handlerd/logs").get(Read, logs)
@@ -163,26 +158,15 @@ async fn logs(State(console): State<Console>, Query(asked): Query<Asked>) -> Res
         ViewError::new(StatusCode::SERVICE_UNAVAILABLE, "64 others follow the logs already")
             .hint("close some tabs of the console")
     })?;
-    let follower = Follower {
-        records: logs.subscribe(),
-        wanted,
-        stop: console.0.stop.clone(),
-        pending: VecDeque::from([":\n\n".to_owned()]),
-        _turn: turn,
-    };
-    let events = stream::unfold(follower, |mut follower| async move {
-        let text = follower.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
-    });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(events)).into_response())
+    let follower = Follower { records: logs.subscribe(), wanted, stop: console.0.stop.clone(), _turn: turn };
+    let events = unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) });
+    Ok(stream::response(COMMENT.to_owned(), events))
 }
 
 struct Follower {
     records: broadcast::Receiver<Arc<Record>>,
     wanted: Wanted,
     stop: watch::Receiver<bool>,
-    pending: VecDeque<String>,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -190,29 +174,25 @@ impl Follower {
     /// `None`: the gateway stops.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(text) = self.pending.pop_front() {
-                return Some(text);
-            }
             let record = tokio::select! {
-                _ = self.stop.wait_for(|stops| *stops) => return None,
+                () = stopped(&mut self.stop) => return None,
                 record = tokio::time::timeout(BEAT, self.records.recv()) => record,
             };
             match record {
-                Err(_) => return Some(":\n\n".to_owned()),
+                Err(_) => return Some(COMMENT.to_owned()),
                 Ok(Ok(record)) => {
                     let lines = record.lines();
                     let text: String = lines
                         .iter()
                         .filter(|line| self.wanted.wants(line))
-                        // JSON has no line breaks of its own.
-                        .map(|line| format!("event: record\ndata: {}\n\n", told(line)))
+                        .map(|line| event("record", &told(line)))
                         .collect();
                     if !text.is_empty() {
                         return Some(text);
                     }
                 }
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
-                    return Some("event: lagged\ndata: {}\n\n".to_owned());
+                    return Some(event("lagged", &json!({})));
                 }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             }

@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod overview;
 mod sent;
+mod stream;
 mod test_events;
 mod triggers;
 

@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 use super::lockout::Lockout;
 use super::{Scope, refusal};
 use crate::aws::credentials::{Credential, Credentials};
-use crate::aws::signature::{Claim, INVALID_TOKEN, MISMATCH, Signed, hex};
+use crate::aws::signature::{Claim, INVALID_TOKEN, MISMATCH, Signed};
+use crate::hexadecimal::hex;
 use crate::http::Peer;
 
 /// The longest that the Lambda API takes is code of 50 MB in base64.

@@ -12,8 +12,8 @@ use tower::ServiceExt;
 
 use super::{Access, Audit, Entry, Guard, Names, Routes, Scope, audit_entries};
 use crate::aws::credentials::Credential;
-use crate::aws::signature::hex;
 use crate::config::Account;
+use crate::hexadecimal::hex;
 use crate::http::Peer;
 use sha2::{Digest, Sha256};
 

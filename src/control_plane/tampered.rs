@@ -119,7 +119,7 @@ const TAMPERED: [Meddling; 40] = [
         wire.body.push(' ');
     }),
     ("another body, with the hash of the first", |wire| {
-        let hash = crate::aws::signature::hex(&Sha256::digest(BODY));
+        let hash = crate::hexadecimal::hex(&Sha256::digest(BODY));
         wire.set("x-amz-content-sha256", &hash);
         wire.body = wire.body.replace('1', "2");
     }),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::hexadecimal::hex;
+
 mod attached;
 mod content;
 mod layer;
@@ -131,7 +133,7 @@ impl Function {
 
     /// A short form of the code's hash, for people.
     pub fn short_hash(&self) -> String {
-        self.code.sha256[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.code.sha256[..4])
     }
 
     pub fn log_group(&self) -> String {

@@ -160,7 +160,7 @@ fn current(api: &LambdaApi, named: &Named, alias: &str) -> Option<Found> {
             id: url.id.clone(),
             iam: route.is_some_and(|route| route.authorization == Authorization::Iam),
             streams,
-            cors: url.cors.as_ref().map(described_cors),
+            cors: url.cors.as_ref().map(Cors::properties),
             deployed: true,
             created_ms: kept.as_ref().map_or(modified, |kept| kept.created_ms),
             modified_ms: kept.as_ref().map_or(modified, |kept| kept.modified_ms),
@@ -176,27 +176,6 @@ fn current(api: &LambdaApi, named: &Named, alias: &str) -> Option<Found> {
         created_ms: kept.created_ms,
         modified_ms: kept.modified_ms,
     })
-}
-
-fn described_cors(cors: &Cors) -> Value {
-    let mut described = Map::new();
-    for (name, list) in [
-        ("AllowOrigins", &cors.allow_origins),
-        ("AllowMethods", &cors.allow_methods),
-        ("AllowHeaders", &cors.allow_headers),
-        ("ExposeHeaders", &cors.expose_headers),
-    ] {
-        if !list.is_empty() {
-            described.insert(name.to_owned(), json!(list));
-        }
-    }
-    if let Some(seconds) = cors.max_age {
-        described.insert("MaxAge".to_owned(), seconds.into());
-    }
-    if cors.allow_credentials {
-        described.insert("AllowCredentials".to_owned(), true.into());
-    }
-    described.into()
 }
 
 /// `None`: as it is.

@@ -194,6 +194,8 @@ impl Metrics {
         for (function, figures) in figures {
             let kept = self.of(&function);
             let mut state = lock(&kept.state);
+            // The last one may go on.
+            state.written = state.written.max(figures.minute);
             match state.minutes.binary_search_by_key(&figures.minute, |kept| kept.minute) {
                 Ok(index) => state.minutes[index].merge(&figures),
                 Err(index) => state.minutes.insert(index, figures),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::hexadecimal::hex;
 use sha2::{Digest, Sha256};
 
 /// Files that include each other are followed so far.
@@ -74,7 +75,7 @@ impl Requirements {
     /// The same for the same content and the same kind of Python.
     pub fn key(&self, version: (u32, u32)) -> String {
         let digest = self.hash.clone().finalize();
-        let hash: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&digest[..12]);
         format!("python{}.{}-{}-{hash}", version.0, version.1, std::env::consts::ARCH)
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use crate::function::{Code, Configuration, Function, LogFormat, Logging, Version};
+use crate::hexadecimal::hex;
 
 /// What of a configuration is to be kept. Taken apart by name, so that nothing new is forgotten.
 pub fn configuration(configuration: &Configuration) -> Value {
@@ -78,8 +79,8 @@ pub fn function(function: &Function, state_dir: &Path) -> Value {
     json!({
         "Configuration": configuration(&function.configuration),
         "Layers": layers,
-        "ContentSha256": hexadecimal(&function.code.sha256),
-        "OwnSha256": hexadecimal(&function.code.own_sha256),
+        "ContentSha256": hex(&function.code.sha256),
+        "OwnSha256": hex(&function.code.own_sha256),
         "CodeSize": function.code.size,
         "PublishedMs": modified.as_millis() as u64,
     })
@@ -114,10 +115,6 @@ pub fn time(milliseconds: u64) -> SystemTime {
 
 pub fn milliseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
-}
-
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn bytes(text: &str) -> Option<[u8; 32]> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{COUNTER, EVENT_INVOKE, POLICY, PROVISIONED, Published, Snapshot, VERSION};
 use super::{copy, document, version_folder};
 use crate::function::{ContentHash, Function, Version};
+use crate::hexadecimal::hex;
 use crate::store::StoreError;
 
 /// As long as an invocation of a version that was deleted may still run.
@@ -180,7 +181,7 @@ fn source(function: &Function) -> String {
     let mut hash = Sha256::new();
     hash.update(function.code.sha256);
     hash.update(document::configuration(&function.configuration).to_string());
-    document::hexadecimal(&hash.finalize())
+    hex(&hash.finalize())
 }
 
 /// Copies code and layers, and returns the folders of the latter. `None`: it is not what was deployed.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use crate::aws::credentials::{Credential, Credentials};
-use crate::aws::signature::hex;
 use crate::config::Settings;
 use crate::control_plane::{Access, Scope};
+use crate::hexadecimal::hex;
 
 /// Where credentials are, unless `--credentials` says otherwise.
 pub const CREDENTIALS: &str = "credentials";

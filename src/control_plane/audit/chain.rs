@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::FILE;
-use crate::aws::signature::hex;
+use crate::hexadecimal::hex;
 
 /// Behind it comes the hash of all that stands before it, and nothing but the end of the line.
 const BEFORE_HASH: &str = ",\"hash\":\"";

@@ -19,6 +19,7 @@ use super::{EditError, document};
 use crate::api::{Kind, Route, Source};
 use crate::config::Account;
 use crate::function::{Attached, FunctionName};
+use crate::hexadecimal::hex;
 use crate::trigger::Trigger;
 
 const EVENTS: &str = "Events";
@@ -240,7 +241,7 @@ fn comes_to(entry: &(Node, Node), path: &Path, function: &str, account: &Account
 }
 
 fn revision(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..16])
 }
 
 /// SAM's events of a template as they are written, by the line on which their names stand; those that

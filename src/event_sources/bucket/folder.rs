@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use md5::{Digest, Md5};
 
+use crate::hexadecimal::hex;
 use crate::inotify::Inotify;
 use crate::store::ObjectState;
 
@@ -137,7 +138,6 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 /// MD5 of the content, as of an object that is put at once.
 fn etag(path: &Path, metadata: &Metadata) -> Option<String> {
-    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     if metadata.len() > LONGEST_DIGEST {
         let parts = metadata.len().div_ceil(LONGEST_DIGEST);
         let text = format!("{} {}", metadata.len(), modified(metadata));

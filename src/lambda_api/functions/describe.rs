@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::super::LambdaApi;
 use super::Uploads;
 use crate::function::{Function, LogFormat, Version};
+use crate::hexadecimal::hex;
 
 /// `qualifier`: as the caller gave it; it is part of the ARN then.
 pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: Option<&str>) -> Value {
@@ -89,7 +90,7 @@ pub fn listed(mut description: Value) -> Value {
 
 pub fn runtime_version_arn(region: &str, runtime: &str) -> String {
     let digest = Sha256::digest(runtime);
-    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&digest);
     format!("arn:aws:lambda:{region}::runtime:{hash}")
 }
 

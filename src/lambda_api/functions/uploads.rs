@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::function::Function;
+use crate::hexadecimal::hex;
 use crate::store::{Key, Store, StoreError};
 
 const KIND: &str = "upload";
@@ -50,7 +51,7 @@ impl Uploads {
     pub fn foretell(&self, function: &str, upload: &Upload) -> impl FnOnce([u8; 32]) + Send + 'static {
         let (known, owner, upload) = (self.0.clone(), function.to_owned(), upload.clone());
         move |own_sha256| {
-            known.lock().unwrap().insert((owner, hexadecimal(&own_sha256)), upload);
+            known.lock().unwrap().insert((owner, hex(&own_sha256)), upload);
         }
     }
 
@@ -119,9 +120,5 @@ fn folder(state_dir: &Path, function: &str) -> PathBuf {
 }
 
 fn content(function: &Function) -> String {
-    hexadecimal(&function.code.own_sha256)
-}
-
-fn hexadecimal(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&function.code.own_sha256)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Writer, cors_of, logical_id};
+use super::{Writer, logical_id};
 use crate::api::{
     Api, Authorization, Authorizer, AuthorizerKind, IdentitySource, Integration, IntegrationKind, Kind,
     ParameterMapping, PayloadVersion, Route, Stage, Throttle,
@@ -19,7 +19,7 @@ pub fn write(writer: &mut Writer, api: &Api, routes: &[&Route]) {
         properties["RouteSelectionExpression"] = api.route_selection_expression.as_str().into();
     }
     if let Some(cors) = &api.cors {
-        properties["CorsConfiguration"] = cors_of(cors);
+        properties["CorsConfiguration"] = cors.properties();
     }
     if api.execute_api_disabled {
         properties["DisableExecuteApiEndpoint"] = true.into();

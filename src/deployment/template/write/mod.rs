@@ -184,7 +184,7 @@ impl Writer {
             "InvokeMode": if streams { "RESPONSE_STREAM" } else { "BUFFERED" },
         });
         if let Some(cors) = &api.cors {
-            config["Cors"] = cors_of(cors);
+            config["Cors"] = cors.properties();
         }
         if let Some(resource) = self.resources.get_mut(id) {
             resource["Properties"]["FunctionUrlConfig"] = config;
@@ -211,7 +211,7 @@ impl Writer {
             properties.insert("BinaryMediaTypes".into(), json!(api.binary_media_types));
         }
         if let Some(cors) = &api.cors {
-            properties.insert("CorsConfiguration".into(), cors_of(cors));
+            properties.insert("CorsConfiguration".into(), cors.properties());
         }
         for route in routes {
             let IntegrationKind::Function { function, payload, .. } = &route.integration.kind else {
@@ -324,27 +324,6 @@ fn is_plain(api: &Api) -> bool {
         && api.stages[0].throttle.is_none()
         && api.stages[0].route_throttles.is_empty()
         && api.routes.iter().all(plain)
-}
-
-fn cors_of(cors: &crate::api::Cors) -> Value {
-    let mut value = Map::new();
-    for (name, list) in [
-        ("AllowOrigins", &cors.allow_origins),
-        ("AllowMethods", &cors.allow_methods),
-        ("AllowHeaders", &cors.allow_headers),
-        ("ExposeHeaders", &cors.expose_headers),
-    ] {
-        if !list.is_empty() {
-            value.insert(name.into(), json!(list));
-        }
-    }
-    if let Some(seconds) = cors.max_age {
-        value.insert("MaxAge".into(), seconds.into());
-    }
-    if cors.allow_credentials {
-        value.insert("AllowCredentials".into(), true.into());
-    }
-    Value::Object(value)
 }
 
 /// The ARN by which a function names a published layer.
