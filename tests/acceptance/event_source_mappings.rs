@@ -70,7 +70,7 @@ impl Reader {
 
     fn events(&self, name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        whole_lines(&text).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The events of all invocations.
@@ -90,6 +90,11 @@ impl Reader {
             wanted.iter().all(|body| bodies.iter().any(|known| known == body))
         });
     }
+}
+
+/// The lines that have been written to their end: a handler may be in the middle of the last one.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
 }
 
 /// What the messages of these events said, in order.
