@@ -562,7 +562,7 @@ fn a_start_that_trusts_a_sync_after_one_that_failed_is_found_out() {
     }
     // About one crash in three can do harm: it depends on which pages the last commit had.
     let found_out = (60..140).any(|sync| {
-        let variables = [SHORT_LOG, ("HANDLERD_TEST_TRUST_LOG", "1")];
+        let variables = [SHORT_LOG, ("HANDLERD_TEST_WITHOUT", "log-written-again")];
         let Some((events, crashed)) = record_a_crash(sync, &variables) else { return false };
         let broken = std::panic::catch_unwind(|| broken_at_start(&events, crashed));
         broken.is_err() || broken.is_ok_and(|broken| broken > 0)
@@ -575,6 +575,6 @@ fn an_answer_before_the_commit_is_found_out() {
     if !there_is_strace() {
         return;
     }
-    let events = record(&[("HANDLERD_TEST_ANSWER_BEFORE_COMMIT", "1")], None);
+    let events = record(&[("HANDLERD_TEST_WITHOUT", "commit-before-answer")], None);
     assert!(cut(&events, 100, 1).broken > 0);
 }

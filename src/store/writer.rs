@@ -78,7 +78,7 @@ impl Writer {
             growth: Growth::default(),
             log_pages: test_setting("HANDLERD_TEST_LOG_PAGES").unwrap_or(LOG_PAGES),
             owner,
-            answers_first: test_setting("HANDLERD_TEST_ANSWER_BEFORE_COMMIT") == Some(1),
+            answers_first: crate::defences::off("commit-before-answer"),
         };
         std::thread::Builder::new()
             .name("store".to_owned())
@@ -315,7 +315,7 @@ pub enum Log {
 /// with it. Suspect if somebody reads or writes, so that it was not possible.
 pub fn begin_anew(connection: &Connection, path: &Path) -> Result<Log, StoreError> {
     let failed = |error: rusqlite::Error| file::explained(path, &error);
-    if test_setting("HANDLERD_TEST_TRUST_LOG") != Some(1) {
+    if !crate::defences::off("log-written-again") {
         // Nobody adds to the log meanwhile.
         match connection.execute_batch("BEGIN IMMEDIATE") {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {

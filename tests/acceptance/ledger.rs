@@ -252,7 +252,7 @@ async fn what_was_accepted_is_executed_however_often_the_gateway_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_before_the_commit_loses_events() {
-    let project = Project::new(&[("HANDLERD_TEST_ANSWER_BEFORE_COMMIT", "1")]);
+    let project = Project::new(&[("HANDLERD_TEST_WITHOUT", "commit-before-answer")]);
     let result = run(&project, 1500, 8).await;
     assert!(!result.lost().is_empty(), "the test finds nothing");
 }
