@@ -146,7 +146,8 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handlerd"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("HANDLERD_")
+        let is_ours = text.starts_with("HANDLERD_") && text != "HANDLERD_TEST_WITHOUT";
+        if is_ours
             || text.starts_with("AWS_")
             || text.starts_with("OTEL_")
             || matches!(&*text, "RUST_LOG" | "VIRTUAL_ENV")

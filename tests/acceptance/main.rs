@@ -9,6 +9,8 @@ mod attacks;
 mod browser;
 mod buckets;
 mod bus;
+#[path = "../faults/mod.rs"]
+mod catalogue;
 mod cli;
 mod clients;
 mod commands;

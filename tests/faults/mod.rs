@@ -1,0 +1,129 @@
+//! The catalogue of faults and threats: which tests show that each is met, and that these tests are red
+//! when the defence is gone.
+//!
+//! ```sh
+//! cargo test --test acceptance catalogue::table -- --ignored --nocapture
+//! ```
+//!
+//! runs the tests of every row and prints the catalogue as a table: fault, expected, seen, milliseconds.
+//! `HANDLERD_TEST_ROWS=13,T18` picks rows. In every run of the tests: each row names tests that there
+//! are, and each defence that a row names is missed by a test when `HANDLERD_TEST_WITHOUT` takes it away.
+//!
+//! A row is in `catalogue` (the sixty faults) or `threats` (T1 to T24). What a test has seen of a row
+//! it says with [`seen`].
+
+mod catalogue;
+mod threats;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// One fault or threat.
+pub struct Row {
+    /// `13`, `T18`.
+    pub id: &'static str,
+    pub what: &'static str,
+    pub expected: &'static str,
+    /// Tests of this binary, by their full names.
+    pub tests: &'static [&'static str],
+    /// What `crate::defences` of the program calls a defence, and a test that is red without it.
+    pub without: &'static [(&'static str, &'static str)],
+}
+
+const MARK: &str = "catalogue row ";
+
+/// What a test has seen of a row, for the table.
+pub fn seen(id: &str, what: impl Display, took: Duration) {
+    println!("{MARK}{id} | {} | {:.1}", what.to_string().replace(['\n', '|'], " "), took.as_secs_f64() * 1e3);
+}
+
+fn rows() -> impl Iterator<Item = &'static Row> {
+    catalogue::ROWS.iter().chain(threats::ROWS)
+}
+
+/// Runs tests of this very binary in a process of their own.
+fn run(tests: &BTreeSet<&str>, without: Option<&str>) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(tests).args(["--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    if let Some(defence) = without {
+        command.env("HANDLERD_TEST_WITHOUT", defence);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn every_row_names_tests_that_there_are() {
+    let listed = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let there: BTreeSet<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let numbers: Vec<String> = (1..=60).map(|number| number.to_string()).collect();
+    let threats: Vec<String> = (1..=24).map(|number| format!("T{number}")).collect();
+    let ids: Vec<&str> = rows().map(|row| row.id).collect();
+    assert_eq!(ids, [numbers, threats].concat());
+    for row in rows() {
+        assert!(!row.tests.is_empty(), "{}: no test", row.id);
+        for test in row.tests.iter().chain(row.without.iter().map(|(_, test)| test)) {
+            assert!(there.contains(test), "{}: there is no test {test}", row.id);
+        }
+    }
+}
+
+#[test]
+fn each_defence_is_missed_when_it_is_gone() {
+    let mut seen = BTreeSet::new();
+    for (row, &(defence, test)) in rows().flat_map(|row| row.without.iter().map(move |one| (row, one))) {
+        if !seen.insert((defence, test)) {
+            continue;
+        }
+        let began = Instant::now();
+        let output = run(&BTreeSet::from([test]), Some(defence));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            !output.status.success() && said.contains("test result: FAILED. 0 passed; 1 failed"),
+            "{}: {test} does not miss `{defence}`:\n{said}",
+            row.id
+        );
+        println!("without {defence}: {test} is red after {:.1} s", began.elapsed().as_secs_f64());
+    }
+}
+
+#[test]
+#[ignore = "minutes: runs the tests of all rows, and prints the catalogue"]
+fn table() {
+    let wanted = std::env::var("HANDLERD_TEST_ROWS").ok();
+    let wanted = |row: &&Row| wanted.as_deref().is_none_or(|ids| ids.split(',').any(|id| id == row.id));
+    let mut results: BTreeMap<&str, (bool, Duration, String)> = BTreeMap::new();
+    let mut failed = Vec::new();
+    println!("| | what | expected | seen | ms | |\n|---|---|---|---|---|---|");
+    for row in rows().filter(wanted) {
+        let mut lines = Vec::new();
+        let mut passed = true;
+        for &test in row.tests {
+            let (one, _, said) = results.entry(test).or_insert_with(|| {
+                let began = Instant::now();
+                let output = run(&BTreeSet::from([test]), None);
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                (output.status.success() && said.contains("1 passed"), began.elapsed(), said)
+            });
+            passed &= *one;
+            let own = format!("{MARK}{} | ", row.id);
+            lines.extend(
+                said.lines().filter_map(|line| line.split_once(&own)).map(|(_, rest)| rest.to_owned()),
+            );
+        }
+        let seen: Vec<&str> = lines.iter().filter_map(|line| Some(line.rsplit_once(" | ")?.0)).collect();
+        let times: Vec<&str> = lines.iter().filter_map(|line| Some(line.rsplit_once(" | ")?.1)).collect();
+        let outcome = if passed { "passed" } else { "FAILED" };
+        let (seen, times) = (seen.join("; "), times.join("; "));
+        println!("| {} | {} | {} | {seen} | {times} | {outcome} |", row.id, row.what, row.expected);
+        if !passed || lines.is_empty() {
+            failed.push(row.id);
+        }
+    }
+    let slowest = results.values().map(|(_, took, _)| *took).sum::<Duration>();
+    println!("\n{} tests, {:.0} s", results.len(), slowest.as_secs_f64());
+    assert_eq!(failed, [""; 0], "these rows failed, or their tests say nothing of them");
+}
