@@ -33,6 +33,7 @@ pub struct Settings {
     pub template: Option<Template>,
     pub access: Access,
     pub tls: Option<Tls>,
+    pub isolation: Isolation,
     pub limits: Limits,
 }
 
@@ -47,6 +48,17 @@ impl Settings {
             _ => &self.handlers,
         }
     }
+}
+
+/// What keeps handlers to themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// `--isolation 0`: nothing beyond what every process gets.
+    pub off: bool,
+    /// The tier without which nothing is run.
+    pub required: u8,
+    /// What handlers may write to, beside /tmp and the buckets.
+    pub writable: Vec<PathBuf>,
 }
 
 /// A template, and what it is read with.

@@ -10,10 +10,30 @@ use std::time::Duration;
 /// How often a running invocation is looked at.
 pub const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whether `pid` and its descendants use more than `limit_mb`.
-pub fn exceeds(pid: i32, limit_mb: u32) -> bool {
-    let limit = u64::from(limit_mb) << 20;
+/// As many as Lambda allows a function.
+pub const MAX_PROCESSES: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Within,
+    TooMuchMemory,
+    TooManyProcesses,
+}
+
+/// What `pid` and its descendants use, against `limit_mb` and the limit of processes.
+pub fn look(pid: i32, limit_mb: u32) -> Usage {
     let tree = tree(pid);
+    if tree.len() >= MAX_PROCESSES {
+        return Usage::TooManyProcesses;
+    }
+    match exceeds(&tree, limit_mb) {
+        true => Usage::TooMuchMemory,
+        false => Usage::Within,
+    }
+}
+
+fn exceeds(tree: &[i32], limit_mb: u32) -> bool {
+    let limit = u64::from(limit_mb) << 20;
     // Resident size counts pages shared between processes once for each: cheap, never too low. Only
     // when it exceeds the limit is the kernel asked for exact shares, which takes milliseconds.
     let resident: u64 = tree.iter().filter_map(|pid| resident(*pid)).sum();
@@ -30,8 +50,7 @@ pub fn peak_kib(pid: i32) -> u32 {
 fn tree(pid: i32) -> Vec<i32> {
     let mut found = vec![pid];
     let mut next = 0;
-    // A fork bomb makes a large tree; a thousand processes are enough to judge it by.
-    while next < found.len() && found.len() < 1000 {
+    while next < found.len() && found.len() < MAX_PROCESSES {
         if let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", found[next])) {
             for thread in threads.flatten() {
                 let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
@@ -60,8 +79,8 @@ mod tests {
     #[test]
     fn sees_its_own_memory() {
         let pid = std::process::id() as i32;
-        assert!(super::exceeds(pid, 0));
-        assert!(!super::exceeds(pid, 1 << 20));
+        assert_eq!(super::look(pid, 0), super::Usage::TooMuchMemory);
+        assert_eq!(super::look(pid, 1 << 20), super::Usage::Within);
         assert!(super::share(pid).unwrap() > 0);
     }
 }

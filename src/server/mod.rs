@@ -32,7 +32,7 @@ use crate::lambda_api::{self, LambdaApi};
 use crate::logs::Logs;
 use crate::published::Published;
 use health::{health, runtime_of};
-use python::{packages, prepare, python_for};
+use python::{isolated, packages, prepare, python_for};
 use signals::Signals;
 
 pub use needs::unreachable;
@@ -79,6 +79,7 @@ impl House {
             state_dir: state_dir.clone(),
             buckets: std::path::absolute(&settings.buckets)?,
             control_plane: served_at,
+            isolation: settings.isolation.clone(),
             inherited,
         };
         let store = state_folder::open_store(&state_dir, lock.is_some())?;
@@ -194,6 +195,9 @@ pub async fn serve(
     };
     let invoker = house.invoker.clone();
     let environments = invoker.environments().clone();
+    if settings.isolation.required > 0 {
+        isolated(house.interpreters.clone(), &environments, &settings).await?;
+    }
     // The interpreter starts while everything else does: the first request finds it ready.
     tokio::spawn(prepare(
         house.interpreters.clone(),

@@ -123,6 +123,8 @@ impl TestServerBuilder {
         }
         command
             .args(["--port", "0", "--api-port", "0"])
+            // Handlers of tests leave notes beside their project; `isolation` closes this again.
+            .env("HANDLERD_WRITABLE", "/tmp")
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

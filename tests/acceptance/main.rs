@@ -28,6 +28,7 @@ mod held_function;
 mod http_api;
 mod https;
 mod invoke_api;
+mod isolation;
 mod lambda_api;
 mod layers;
 mod ledger;
