@@ -244,8 +244,7 @@ fn isolation(common: &Common, file: &mut File) -> anyhow::Result<Isolation> {
     }
     let given = common.writable.clone().or(file.writable.take()).unwrap_or_default();
     let mut writable = Vec::with_capacity(given.len());
-    // A variable that is set to nothing names nothing.
-    for path in given.into_iter().filter(|path| !path.as_os_str().is_empty()) {
+    for path in given {
         match path.canonicalize() {
             Ok(path) => writable.push(path),
             Err(error) => bail!(

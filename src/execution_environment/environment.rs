@@ -321,7 +321,7 @@ impl Environment {
                         self.process.kill();
                         return (Ended::TimedOut, peak);
                     }
-                    match memory::look(self.process.pid, self.function.configuration.memory_mb) {
+                    match memory::look(self.process.pid, self.function.configuration.memory_mb, deadline).await {
                         Usage::Within => {}
                         Usage::TooMuchMemory => {
                             self.process.kill();
