@@ -25,6 +25,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::environment;
+use crate::isolation::{Interpreter, Isolation};
 use crate::protocol::control::{
     CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
 };
@@ -45,6 +46,7 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
         // SAFETY: the default action runs no code.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    let isolation = Isolation::enter();
     let children_signal = ChildSignal::listen().map_err(os_error)?;
 
     let bootstrap = crate::bootstrap(py)?;
@@ -52,14 +54,16 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     let preload: Vec<&str> = preload.split(',').filter(|name| !name.is_empty()).collect();
     bootstrap.call_method1("prepare", (preload,))?;
     let sys = py.import("sys")?;
+    let interpreter = Interpreter::find(py)?;
     let report = Report::Ready {
         python: sys.getattr("version")?.extract::<String>()?.split(' ').next().unwrap_or("?").to_owned(),
         prefix: sys.getattr("prefix")?.extract()?,
         threads: threads(),
+        isolation: isolation.probe(&interpreter),
     };
     send(&control, &report, None).map_err(os_error)?;
 
-    let mut zygote = Zygote { control, environments: HashMap::new() };
+    let mut zygote = Zygote { control, environments: HashMap::new(), isolation, interpreter };
     // The larger part of the standard library is imported when nobody has asked for a while.
     let mut patience = Some(IDLE);
     loop {
@@ -114,6 +118,8 @@ struct Zygote {
     control: OwnedFd,
     /// Process id -> ticket, for every environment that has not been reaped.
     environments: HashMap<i32, u64>,
+    isolation: Isolation,
+    interpreter: Interpreter,
 }
 
 impl Zygote {
@@ -140,7 +146,9 @@ impl Zygote {
             // SAFETY: called once, in the child, right after fork.
             unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
             children_signal.forget();
-            return Some(environment::run(py, fork, parent, descriptors));
+            return Some(environment::run(py, fork, parent, descriptors, |paths| {
+                self.isolation.confine(paths, &self.interpreter)
+            }));
         }
         let fork_error = std::io::Error::last_os_error();
         // SAFETY: called once, in the parent, right after fork.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bell::Rung;
+use super::isolation;
 use super::line::{Expected, Line, Taken};
-use super::memory;
+use super::memory::{self, MAX_PROCESSES, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
 use super::variables::{self, Surroundings};
@@ -96,6 +97,7 @@ pub struct Common {
     pub control_plane: Option<String>,
     /// The folder whose subfolders stand for S3 buckets.
     pub buckets: PathBuf,
+    pub isolation: crate::config::Isolation,
     /// The gateway's own environment variables.
     pub inherited: Vec<(String, String)>,
 }
@@ -133,21 +135,32 @@ impl Environment {
             buckets: &common.buckets,
             inherited: &common.inherited,
         };
+        // On Lambda what a function asks for lies beside its code, before the layers.
+        let layers: Vec<String> = packages
+            .map(Path::to_owned)
+            .into_iter()
+            .chain(function.layer_paths(&runtime))
+            .map(|path| path.display().to_string())
+            .collect();
+        let bytecode_cache =
+            Some(common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string());
+        let variables = variables::complete(&function, &surroundings);
+        let paths = isolation::paths(
+            common,
+            &function,
+            &layers,
+            &variables,
+            &temporary_folder.path,
+            bytecode_cache.as_deref(),
+        );
         let fork = Fork {
             ticket,
             process_name: format!("fn:{}", function.name),
-            environment: variables::complete(&function, &surroundings),
+            environment: variables,
             task_root: function.task_root.display().to_string(),
-            // On Lambda what a function asks for lies beside its code, before the layers.
-            layers: packages
-                .map(Path::to_owned)
-                .into_iter()
-                .chain(function.layer_paths(&runtime))
-                .map(|path| path.display().to_string())
-                .collect(),
-            bytecode_cache: Some(
-                common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
-            ),
+            layers,
+            bytecode_cache,
+            paths,
         };
         let process = zygote.fork(&fork, &ends.descriptors()).await?;
         // Only the environment holds them now: when it is gone, the pipes say so.
@@ -311,9 +324,20 @@ impl Environment {
                         self.process.kill();
                         return (Ended::TimedOut, peak);
                     }
-                    if memory::exceeds(self.process.pid, self.function.configuration.memory_mb) {
-                        self.process.kill();
-                        return (Ended::OutOfMemory, 0);
+                    match memory::look(self.process.pid, self.function.configuration.memory_mb, deadline).await {
+                        Usage::Within => {}
+                        Usage::TooMuchMemory => {
+                            self.process.kill();
+                            return (Ended::OutOfMemory, 0);
+                        }
+                        Usage::TooManyProcesses => {
+                            self.process.kill();
+                            tracing::warn!(
+                                "{} was ended: it had started {MAX_PROCESSES} processes, as many as Lambda allows",
+                                self.function.name
+                            );
+                            return (Ended::Exited(self.process.exited().await), 0);
+                        }
                     }
                     look = now + memory::INTERVAL;
                     timer.as_mut().reset(look.min(deadline).into());

@@ -21,6 +21,7 @@ use super::environment::{Common, Environment, Finished, StartError};
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
 use crate::function::{Function, FunctionName, Version};
+use crate::protocol::isolation::InForce;
 
 use provisioned::Provision;
 pub use provisioned::Provisioned;
@@ -165,7 +166,7 @@ impl Environments {
         tokio::spawn(bell.beat());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self(Arc::new(Shared {
-            zygotes: Zygotes::default(),
+            zygotes: Zygotes::new(&common.isolation, &common.state_dir),
             common,
             limits,
             python_for,
@@ -547,6 +548,11 @@ impl Environments {
     /// Idle, busy and starting, over all functions.
     pub fn total(&self) -> usize {
         self.0.state.lock().unwrap().total
+    }
+
+    /// What was found to keep handlers to themselves; `None` before the first interpreter has started.
+    pub fn isolation(&self) -> Option<InForce> {
+        self.0.zygotes.isolation()
     }
 
     pub fn zygote_pids(&self) -> Vec<u32> {

@@ -17,6 +17,17 @@ pub fn runtime_of(interpreters: Arc<Interpreters>) -> crate::lambda_api::Runtime
     })
 }
 
+/// `null` before the first interpreter has started.
+fn isolation(invoker: &Invoker) -> serde_json::Value {
+    let Some(in_force) = invoker.environments().isolation() else { return serde_json::Value::Null };
+    let parts: Vec<_> = in_force.holding().map(|part| &part.name).collect();
+    let missing: Vec<_> = in_force
+        .missing()
+        .map(|(part, why)| serde_json::json!({"part": part.name, "tier": part.tier, "why": why}))
+        .collect();
+    serde_json::json!({"tier": in_force.tier(), "parts": parts, "missing": missing})
+}
+
 /// The answer to `GET /health`.
 pub fn health(
     invoker: Invoker,
@@ -57,6 +68,7 @@ pub fn health(
             "python": python,
             "zygotes": invoker.environments().zygote_pids(),
             "environments": invoker.environments().total(),
+            "isolation": isolation(&invoker),
             "functions": functions,
             "connections": {"http": connections(&at_routes), "api": connections(&at_api)},
             "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),

@@ -39,7 +39,7 @@ use crate::telemetry::{self, Telemetry};
 use doors::{Keys, refuse_open_doors};
 use health::{health, runtime_of};
 use ports::{bind, more_descriptors};
-use python::{packages, prepare, python_for};
+use python::{isolated, packages, prepare, python_for};
 use signals::Signals;
 
 pub use doors::{CREDENTIALS, access_key, secret, sha256};
@@ -103,6 +103,7 @@ impl House {
             state_dir: state_dir.clone(),
             buckets: std::path::absolute(&settings.buckets)?,
             control_plane: served_at,
+            isolation: settings.isolation.clone(),
             inherited,
         };
         let store = state_folder::open_store(&state_dir, lock.is_some())?;
@@ -245,6 +246,9 @@ pub async fn serve(
     };
     let invoker = house.invoker.clone();
     let environments = invoker.environments().clone();
+    if settings.isolation.required > 0 {
+        isolated(house.interpreters.clone(), &environments, &settings).await?;
+    }
     // The interpreter starts while everything else does: the first request finds it ready.
     tokio::spawn(prepare(
         house.interpreters.clone(),

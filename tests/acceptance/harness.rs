@@ -58,7 +58,7 @@ impl TestServerBuilder {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("handlers")).unwrap();
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: false }
+        Self { folder, arguments: Vec::new(), variables: variables(), is_project: false }
     }
 
     /// A copy of `tests/fixtures/apps/NAME`; `handlerd` is started inside it.
@@ -66,14 +66,20 @@ impl TestServerBuilder {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps").join(name);
         let folder = tempfile::tempdir().unwrap();
         copy(&from, folder.path());
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+        Self { folder, arguments: Vec::new(), variables: variables(), is_project: true }
     }
 
     /// A project that consists of this template, and of what `project_file` adds.
     pub fn template(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("template.yaml"), text);
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+        Self { folder, arguments: Vec::new(), variables: variables(), is_project: true }
+    }
+
+    /// Handlers may write nowhere but where any user's may.
+    pub fn confined(mut self) -> Self {
+        self.variables.retain(|(name, _)| name != "HANDLERD_WRITABLE");
+        self
     }
 
     /// Where it will be served.
@@ -139,6 +145,11 @@ impl TestServerBuilder {
         let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
         TestServer { folder: self.folder, child, http, api, client, stdout, stderr }
     }
+}
+
+/// Handlers of tests leave notes beside their project.
+fn variables() -> Vec<(String, String)> {
+    vec![("HANDLERD_WRITABLE".to_owned(), "/tmp".to_owned())]
 }
 
 /// The program, with nothing of the caller's settings.

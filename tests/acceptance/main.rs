@@ -36,6 +36,7 @@ mod http2_floods;
 mod http_api;
 mod https;
 mod invoke_api;
+mod isolation;
 mod lambda_api;
 mod layers;
 mod ledger;
