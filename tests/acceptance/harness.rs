@@ -11,6 +11,8 @@ use serde_json::Value;
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const WRITABLE: &str = "HANDLERD_WRITABLE";
+
 /// A folder of handlers and what the program is started with.
 pub struct TestServerBuilder {
     folder: tempfile::TempDir,
@@ -18,6 +20,7 @@ pub struct TestServerBuilder {
     variables: Vec<(String, String)>,
     /// A project with a template, served from its own folder, in place of a folder of handlers.
     is_project: bool,
+    is_confined: bool,
 }
 
 /// A running server. Dropping it kills it.
@@ -58,7 +61,7 @@ impl TestServerBuilder {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("handlers")).unwrap();
-        Self { folder, arguments: Vec::new(), variables: variables(), is_project: false }
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: false, is_confined: false }
     }
 
     /// A copy of `tests/fixtures/apps/NAME`; `handlerd` is started inside it.
@@ -66,19 +69,19 @@ impl TestServerBuilder {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps").join(name);
         let folder = tempfile::tempdir().unwrap();
         copy(&from, folder.path());
-        Self { folder, arguments: Vec::new(), variables: variables(), is_project: true }
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true, is_confined: false }
     }
 
     /// A project that consists of this template, and of what `project_file` adds.
     pub fn template(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("template.yaml"), text);
-        Self { folder, arguments: Vec::new(), variables: variables(), is_project: true }
+        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true, is_confined: false }
     }
 
     /// Handlers may write nowhere but where any user's may.
     pub fn confined(mut self) -> Self {
-        self.variables.retain(|(name, _)| name != "HANDLERD_WRITABLE");
+        self.is_confined = true;
         self
     }
 
@@ -124,6 +127,9 @@ impl TestServerBuilder {
     pub async fn start(self) -> TestServer {
         let mut command = program();
         command.arg("serve").current_dir(self.folder.path());
+        if self.is_confined {
+            command.env_remove(WRITABLE);
+        }
         if !self.is_project {
             command.arg(self.folder.path().join("handlers"));
         }
@@ -147,14 +153,11 @@ impl TestServerBuilder {
     }
 }
 
-/// Handlers of tests leave notes beside their project.
-fn variables() -> Vec<(String, String)> {
-    vec![("HANDLERD_WRITABLE".to_owned(), "/tmp".to_owned())]
-}
-
-/// The program, with nothing of the caller's settings.
+/// The program, with nothing of the caller's settings. `HANDLERD_TEST_PROGRAM` names another build of it:
+/// a release, to see what that does.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_handlerd"));
+    let other = std::env::var_os("HANDLERD_TEST_PROGRAM");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_handlerd").into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let is_ours = text.starts_with("HANDLERD_") && text != "HANDLERD_TEST_WITHOUT";
@@ -166,6 +169,8 @@ pub fn program() -> Command {
             command.env_remove(&name);
         }
     }
+    // Handlers of tests leave notes beside their project.
+    command.env(WRITABLE, "/tmp");
     command
 }
 
