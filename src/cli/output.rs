@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use owo_colors::OwoColorize;
 use tracing::field::{Field, Visit};
@@ -153,6 +153,8 @@ struct BufferState {
 const BUFFER_LIMIT: usize = 4 * 1024 * 1024;
 /// Lines gather for so long before they are written.
 const GATHER: Duration = Duration::from_millis(5);
+/// At the end, for so long somebody may be waited for who reads what is left.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct BufferWriter(Arc<Buffer>);
@@ -204,8 +206,11 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         self.buffer.state.lock().unwrap().closed = true;
         self.buffer.filled.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        // A terminal that nobody reads is no reason to stay.
+        let began = Instant::now();
+        while !thread.is_finished() && began.elapsed() < LAST_LINES {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -324,7 +324,9 @@ impl Environment {
                         self.process.kill();
                         return (Ended::TimedOut, peak);
                     }
-                    match memory::look(self.process.pid, self.function.configuration.memory_mb, deadline).await {
+                    let limit = self.function.configuration.memory_mb;
+                    // Aside: an invocation that has not taken so long needs no room for it.
+                    match Box::pin(memory::look(self.process.pid, limit, deadline)).await {
                         Usage::Within => {}
                         Usage::TooMuchMemory => {
                             self.process.kill();

@@ -24,12 +24,14 @@ mod wire;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -50,6 +52,8 @@ use checks::Refusal;
 use counters::count;
 use deadlines::{Guard, Pulse, Reason};
 use wire::Wire;
+
+use crate::defences;
 
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -235,6 +239,7 @@ impl Conversation {
             let checked = checks::check(version, request.uri(), request.headers(), spelling.as_ref());
             let in_service = pulse.in_service();
             let expects = request.headers().contains_key(header::EXPECT);
+            let mistaken = defences::fault("panic-in-request") && request.headers().contains_key("x-panic");
             // The rest of what is refused here is not read: who knows where it ends.
             let discard = checked.is_ok() && !expects;
             let mut request = request
@@ -250,10 +255,15 @@ impl Conversation {
                 Ok(()) => Ok(service.clone().oneshot(request)),
                 Err(refusal) => Err(refused(&refusal, peer, doorkeeper.counters())),
             };
-            let pulse = pulse.clone();
-            async move {
+            let (pulse, doorkeeper) = (pulse.clone(), doorkeeper.clone());
+            // A connection keeps room for it as long as it lives: that of a pointer.
+            Box::pin(async move {
+                let answer = answer.map(|answer| async move {
+                    assert!(!mistaken, "a test has asked for this panic");
+                    answer.await
+                });
                 let mut response = match answer {
-                    Ok(answer) => answer.await?,
+                    Ok(answer) => unless_it_panics(answer, doorkeeper.counters()).await?,
                     Err(response) => response,
                 };
                 if version == Version::HTTP_2 {
@@ -267,7 +277,7 @@ impl Conversation {
                     None => response.map(|body| Body::new(Streamed { body, _in_service: in_service })),
                 };
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let reason = {
@@ -312,6 +322,28 @@ impl Conversation {
                     count(&counters.malformed);
                 }
             }
+        }
+    }
+}
+
+/// A mistake of ours in one request costs that request: its connection goes on, and so do the others.
+async fn unless_it_panics<Answer>(answer: Answer, counters: &Counters) -> Result<Response<Body>, Infallible>
+where
+    Answer: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) if defences::off("panic-caught") => std::panic::resume_unwind(panic),
+        Err(panic) => {
+            count(&counters.panics);
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said =
+                said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            tracing::error!(
+                "answering a request failed by a mistake in handlerd: {said}\n\
+                 hint: this request got 500, others go on; please report it with what was asked"
+            );
+            Ok(closing(StatusCode::INTERNAL_SERVER_ERROR))
         }
     }
 }

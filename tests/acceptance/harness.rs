@@ -335,10 +335,10 @@ pub fn eventually(what: &str, fact: impl Fn() -> bool) {
 
 /// Lines of a pipe as they come.
 #[derive(Clone)]
-struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub fn of(pipe: impl Read + Send + 'static) -> Self {
         let lines = Self(Arc::default());
         let theirs = lines.clone();
         std::thread::spawn(move || {
@@ -354,7 +354,7 @@ impl Lines {
         lines
     }
 
-    fn wait_for(&self, text: &str) -> Option<String> {
+    pub fn wait_for(&self, text: &str) -> Option<String> {
         let lines = self.0.0.lock().unwrap();
         let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
         let (lines, _) =
@@ -362,7 +362,7 @@ impl Lines {
         found(&lines)
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.0.0.lock().unwrap().join("\n")
     }
 }

@@ -40,6 +40,7 @@ mod isolation;
 mod lambda_api;
 mod layers;
 mod ledger;
+mod mishaps;
 mod monitoring;
 mod moto;
 mod node_tools;

@@ -9,10 +9,10 @@
 //! `HANDLERD_TEST_ROWS=13,T18` picks rows. In every run of the tests: each row names tests that there
 //! are, and each defence that a row names is missed by a test when `HANDLERD_TEST_WITHOUT` takes it away.
 //!
-//! A row is in `catalogue` (the sixty faults) or `threats` (T1 to T24). What a test has seen of a row
+//! A row is in `faults` (the sixty faults) or `threats` (T1 to T24). What a test has seen of a row
 //! it says with [`seen`].
 
-mod catalogue;
+mod faults;
 mod threats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub fn seen(id: &str, what: impl Display, took: Duration) {
 }
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    catalogue::ROWS.iter().chain(threats::ROWS)
+    faults::ROWS.iter().chain(threats::ROWS)
 }
 
 /// Runs tests of this very binary in a process of their own.

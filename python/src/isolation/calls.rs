@@ -90,12 +90,8 @@ fn apply() -> Result<(), Box<dyn std::error::Error>> {
     }
     rules.insert(libc::SYS_clone, with_flag);
     // Writes into the terminal's input as if somebody had typed it.
-    let types = SeccompCondition::new(
-        1,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::Eq,
-        libc::TIOCSTI as u64 & 0xffff_ffff,
-    )?;
+    let types =
+        SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI & 0xffff_ffff)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![types])?]);
     install(rules, libc::EPERM)?;
     // Its flags lie in memory, where no filter sees them. C libraries that hear it does not exist

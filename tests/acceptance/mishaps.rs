@@ -1,0 +1,276 @@
+//! Faults that need a scene of their own: answers around the deadline, descriptors that run out, crowds
+//! of cold starts, a panic of ours, folders that the kernel does not watch, a terminal that nobody reads.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::catalogue::seen;
+use crate::harness::{Lines, PATIENCE, TestServer, TestServerBuilder, program};
+
+/// Sleeps for as long as the event says, and says whose answer it is.
+const SLEEPER: &str = "
+import time
+
+
+def lambda_handler(event, context):
+    time.sleep(event.get('seconds', 0))
+    return event.get('name')
+";
+
+/// Just before the deadline, and just after it: one outcome each, and nobody gets another's answer.
+#[tokio::test]
+async fn answers_around_the_deadline() {
+    let server = TestServerBuilder::new()
+        .handler("sleeper", SLEEPER)
+        .file("sleeper/function.yaml", "Timeout: 1\n")
+        .start()
+        .await;
+    server.invoke("sleeper", r#"{"name": "first"}"#).await;
+    let (mut answered, mut timed_out, mut latest) = (0, 0, Duration::ZERO);
+    for number in 0..12 {
+        let seconds = 0.985 + f64::from(number) * 0.002;
+        let began = Instant::now();
+        let event = json!({"name": number, "seconds": seconds}).to_string();
+        let answer = server.invoke("sleeper", &event).await;
+        latest = latest.max(began.elapsed());
+        match answer.json() {
+            Value::Number(own) => {
+                assert_eq!(own.as_i64(), Some(number.into()));
+                answered += 1;
+            }
+            error => {
+                assert_eq!(error["errorType"], "Sandbox.Timedout", "{error}");
+                timed_out += 1;
+            }
+        }
+        // A late answer would be the next one's.
+        let next = server.invoke("sleeper", r#"{"name": "next"}"#).await;
+        assert_eq!(next.json(), "next");
+    }
+    assert!(timed_out > 0, "none was late");
+    seen("8", format!("{answered} answered, {timed_out} timed out, each once; the next got its own"), latest);
+}
+
+/// All descriptors in use: that handler's own problem, and only in that invocation.
+#[tokio::test]
+async fn a_handler_without_descriptors() {
+    let source = "
+import os
+
+
+def lambda_handler(event, context):
+    opened = []
+    try:
+        while event.get('all'):
+            opened.append(os.open('/dev/null', os.O_RDONLY))
+        return os.getpid()
+    except OSError as error:
+        return [os.getpid(), error.strerror]
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+";
+    let server = TestServer::with_handler("greedy", source).await;
+    let pid = server.invoke("greedy", "{}").await.json();
+    let began = Instant::now();
+    let told = server.invoke("greedy", r#"{"all": true}"#).await.json();
+    seen("17", format!("{told}; the next invocation is served"), began.elapsed());
+    assert_eq!(told, json!([pid, "Too many open files"]));
+    assert_eq!(server.invoke("greedy", "{}").await.json(), pid);
+}
+
+const LUCK: &str = "
+import os, random, secrets, time, uuid
+
+
+def lambda_handler(event, context):
+    time.sleep(0.3)
+    return [os.getpid(), random.random(), secrets.token_hex(8), str(uuid.uuid4()), random.SystemRandom().random()]
+";
+
+/// A hundred at once, none of which has an environment: all are served, and none has another's luck.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_cold_starts_at_once() {
+    let server = TestServerBuilder::new()
+        .handler("luck", LUCK)
+        .file("luck/function.yaml", "Timeout: 60\n")
+        .argument("--concurrency")
+        .argument("100")
+        .start()
+        .await;
+    let began = Instant::now();
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        requests.spawn(server.client.get(format!("{}/luck", server.http)).send());
+    }
+    let mut answers: Vec<Vec<Value>> = Vec::new();
+    while let Some(answer) = requests.join_next().await {
+        let answer = answer.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        answers.push(answer.json().await.unwrap());
+    }
+    let took = began.elapsed();
+    let environments: BTreeSet<i64> = answers.iter().map(|answer| answer[0].as_i64().unwrap()).collect();
+    seen("21", format!("100 answers from {} environments", environments.len()), took);
+    assert!(environments.len() > 20, "{environments:?}");
+    for what in 1..5 {
+        let values: BTreeSet<String> = answers.iter().map(|answer| answer[what].to_string()).collect();
+        assert_eq!(values.len(), 100, "two have the same number {what}");
+    }
+    seen("23", "random, secrets, uuid4 and SystemRandom differ in all of them", took);
+}
+
+/// A mistake of ours in one request.
+#[tokio::test]
+async fn a_panic_costs_one_request() {
+    let server = TestServerBuilder::new()
+        .handler("hello", "def lambda_handler(event, context): return 'hello'\n")
+        .variable("HANDLERD_TEST_FAULT", "panic-in-request")
+        .start()
+        .await;
+    let began = Instant::now();
+    let failing = server.client.get(format!("{}/hello", server.http)).header("x-panic", "1").send().await;
+    let failing = failing.expect("the client is told");
+    seen("33", format!("{}, others go on", failing.status()), began.elapsed());
+    assert_eq!(failing.status(), 500);
+    assert_eq!(failing.text().await.unwrap(), r#"{"message":"Internal Server Error"}"#);
+    assert_eq!(server.get("/hello").await.text(), "hello");
+    server.wait_for_terminal("by a mistake in handlerd: a test has asked for this panic");
+    assert_eq!(server.health().await["connections"]["http"]["panics"], 1);
+}
+
+fn version(number: usize) -> String {
+    format!("def lambda_handler(event, context): return {number:08}\n").replace("return 0", "return 10")
+}
+
+/// More changes than the kernel keeps for us: the last content is what counts.
+#[tokio::test]
+async fn more_changes_than_the_kernel_keeps() {
+    let server = TestServer::with_handler("hello", &version(1)).await;
+    assert_eq!(server.get("/hello").await.status, 200);
+    let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    if most > 200_000 {
+        return eprintln!("skipped: {most} changes would have to be made");
+    }
+    server.signal(Signal::STOP);
+    let folder = server.handlers().join("hello");
+    // Two names by turns: the kernel joins what is the same as the last one.
+    for number in 0..=most / 2 {
+        std::fs::write(folder.join(format!("data{}", number % 2)), "x").unwrap();
+        if number % 1000 == 0 {
+            server.write("hello/lambda_function.py", &version(number + 2));
+        }
+    }
+    server.write("hello/lambda_function.py", "def lambda_handler(event, context): return 'the last'\n");
+    let began = Instant::now();
+    server.signal(Signal::CONT);
+    server.until("/hello", |answer| answer.text() == "the last").await;
+    seen("48", format!("served, after more than {most} changes"), began.elapsed());
+    // And it is heard again.
+    server.write("hello/lambda_function.py", "def lambda_handler(event, context): return 'later'\n");
+    server.until("/hello", |answer| answer.text() == "later").await;
+}
+
+/// Where the kernel gives no watches, everything is looked at now and then, and that is said.
+#[tokio::test]
+async fn where_the_kernel_gives_no_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("handlers/hello/lambda_function.py");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, version(1)).unwrap();
+    let plain = program();
+    let mut command = std::process::Command::new("unshare");
+    // In a namespace of users the limits are its own.
+    command
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg("echo 1 > /proc/sys/user/max_inotify_watches && exec \"$0\" serve --port 0 --api-port 0")
+        .arg(plain.get_program())
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let possible = std::process::Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: namespaces of users are not to be had here");
+    }
+    let mut child = Ends(command.spawn().unwrap());
+    let stderr = Lines::of(child.0.stderr.take().unwrap());
+    let stdout = Lines::of(child.0.stdout.take().unwrap());
+    let http = stdout.wait_for("HTTP routes").expect("it starts");
+    let http = http.split_whitespace().next().unwrap().to_owned();
+    stderr.wait_for("could not watch").expect("that it does not watch is said");
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+    let began = Instant::now();
+    std::fs::write(&file, "def lambda_handler(event, context): return 'the last'\n").unwrap();
+    loop {
+        let answer = client.get(format!("{http}/hello")).send().await.unwrap().text().await.unwrap();
+        if answer == "the last" {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{answer}");
+    }
+    seen("49", "found by looking every 500 ms, and said", began.elapsed());
+}
+
+/// Nobody reads what the program says: requests do not wait for it, nor does its end.
+#[tokio::test]
+async fn a_terminal_that_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let function = folder.path().join("handlers/talker");
+    std::fs::create_dir_all(&function).unwrap();
+    let source = "def lambda_handler(event, context):\n    print('x' * 60000)\n    return 'said'\n";
+    std::fs::write(function.join("lambda_function.py"), source).unwrap();
+    let mut command = program();
+    command
+        .args(["serve", "--port", "0", "--api-port", "0"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = Ends(command.spawn().unwrap());
+    // Held open, and never read.
+    let _stderr = child.0.stderr.take().unwrap();
+    let stdout = Lines::of(child.0.stdout.take().unwrap());
+    let http =
+        stdout.wait_for("HTTP routes").expect("it starts").split_whitespace().next().unwrap().to_owned();
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+    let mut slowest = Duration::ZERO;
+    // A pipe holds 64 KB, what waits for it 4 MB.
+    for _ in 0..150 {
+        let began = Instant::now();
+        let answer = client.get(format!("{http}/talker")).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "said");
+        slowest = slowest.max(began.elapsed());
+    }
+    seen("60", "150 answers with 9 MB of log that nobody read", slowest);
+    assert!(slowest < Duration::from_secs(2), "a request waited {slowest:?}");
+    let pid = rustix::process::Pid::from_raw(child.0.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    let began = Instant::now();
+    while child.0.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "it does not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "it ended after {:?}", began.elapsed());
+}
+
+/// Whose end is the test's.
+struct Ends(std::process::Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
