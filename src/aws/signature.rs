@@ -20,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credential;
+use crate::defences;
 use crate::hexadecimal::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -103,6 +104,9 @@ impl Claim {
         body_sha256: &[u8],
         service: &str,
     ) -> bool {
+        if defences::off("signature") {
+            return true;
+        }
         let signed = signature(request, body_sha256, self, credential, service);
         signed.is_some_and(|signature| same_secret(signature.as_bytes(), self.signature.as_bytes()))
     }

@@ -4,6 +4,7 @@
 use http::{HeaderMap, Uri, Version, header};
 
 use super::Spelling;
+use crate::defences;
 
 /// Of a request's target.
 const URI_BYTES: usize = 32 * 1024;
@@ -24,6 +25,9 @@ pub(super) fn check(
 ) -> Result<(), Refusal> {
     if version == Version::HTTP_2 {
         return check_http2(uri, headers);
+    }
+    if defences::off("strict-requests") {
+        return Ok(());
     }
     // It is seen here as hyper sees it, or it is not served.
     let head = spelling.ok_or(Malformed("a head that is not where it should be"))?.bytes();

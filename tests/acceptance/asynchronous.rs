@@ -165,6 +165,7 @@ async fn a_function_that_fails_is_tried_three_times_with_the_same_id() {
     let event = &queue["events"][0];
     assert_eq!((&event["state"], &event["attempts"]), (&json!("dead"), &json!(3)));
     assert_eq!(event["requestId"], id.as_str());
+    crate::catalogue::seen("42", "three times, one id", None);
 }
 
 #[tokio::test]
@@ -349,6 +350,7 @@ async fn a_backlog_of_slow_and_failing_events_keeps_nobody_waiting() {
     assert_eq!(of("poison")["retrying"], 40, "{queue}");
     held.let_go();
     eventually("the backlog has been worked off", || !held_is_waiting(&server));
+    crate::catalogue::seen("41", "others served at once", None);
 }
 
 fn held_is_waiting(server: &TestServer) -> bool {
@@ -410,6 +412,7 @@ async fn a_chain_that_is_too_long_is_refused_by_name() {
         "{refused:?}"
     );
     assert_eq!(ledger.lines().len(), 2);
+    crate::catalogue::seen("T21", "ended, and by name", None);
 }
 
 // ---- `handlerd queue`

@@ -795,6 +795,7 @@ async fn one_state_folder_has_one_gateway() {
     let mut invoke = program();
     let ended = commands::run(invoke.args(["invoke", "hello", "--handlers"]).arg(&handlers), "");
     assert_eq!(stdout_of(ended), "1\n");
+    crate::catalogue::seen("40", "refused", None);
 }
 
 #[test]

@@ -109,6 +109,7 @@ async fn pages_are_compressed_known_again_and_protected() {
     // The event bus is asked at the same path.
     let other = server.send(server.client.post(format!("{}/", server.api)).body("{}")).await;
     assert_ne!(other.header("content-type"), Some("text/html; charset=utf-8"));
+    crate::catalogue::seen("T3", "the policy is on every page", None);
 }
 
 #[tokio::test]
@@ -463,6 +464,7 @@ async fn no_path_leads_out() {
     let refused = view(&server, "functions/hello/download").await;
     assert_eq!(refused.status, 409);
     assert!(refused.json()["message"].as_str().unwrap().contains("link"), "{}", refused.text());
+    crate::catalogue::seen("T7", "none leads out", None);
 }
 
 #[tokio::test]

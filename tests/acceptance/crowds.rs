@@ -137,6 +137,7 @@ async fn ten_thousand_idle_connections_and_others() {
         assert!(ask(stream).ends_with("served"));
     }
     drop(unread);
+    crate::catalogue::seen("27", "less than 20 KiB each", None);
 }
 
 #[tokio::test]
@@ -235,6 +236,7 @@ async fn a_server_without_descriptors_turns_away_and_recovers() {
     let health = server.health().await;
     assert!(health["connections"]["http"]["refusedOutOfDescriptors"].as_u64() > Some(0), "{health}");
     drop(open);
+    crate::catalogue::seen("28", "turned away with 503, and back", None);
 }
 
 /// Requests come when they come, ten times as many as there is room for, whatever becomes of the others.
@@ -295,4 +297,5 @@ async fn ten_times_too_much_work_is_done_as_far_as_it_can_be() {
     let began = Instant::now();
     assert_eq!(server.get("/work").await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(1));
+    crate::catalogue::seen("32", "what fits is done, the rest told at once", None);
 }

@@ -129,6 +129,7 @@ async fn a_disk_that_does_not_sync_makes_no_promises() {
         return;
     }
     refuses_while("fdatasync,fsync:error=EIO", "disk I/O error").await;
+    crate::catalogue::seen("37", "no 202; requests answered; told in /health", None);
 }
 
 #[tokio::test]
@@ -137,6 +138,7 @@ async fn a_full_disk_makes_no_promises() {
         return;
     }
     refuses_while("pwrite64:error=ENOSPC", "database or disk is full").await;
+    crate::catalogue::seen("38", "no 202, and none false", None);
 }
 
 #[tokio::test]
@@ -187,4 +189,5 @@ async fn a_damaged_store_is_refused_at_the_start_and_not_touched() {
     assert!(said.contains("handlerd.db is damaged: "), "{said}");
     assert!(said.contains("hint: put a backup of it back, or move it away"), "{said}");
     assert_eq!(std::fs::read(&file).unwrap(), damaged);
+    crate::catalogue::seen("39", "refused with its name, unchanged", None);
 }

@@ -415,6 +415,7 @@ async fn threads_before_the_first_fork() {
     project.start();
     assert_eq!(project.ask("imports").await, json!(["only_there", "linked", 1]));
     project.says("threads before any handler is loaded");
+    crate::catalogue::seen("22", "left out and named", None);
 }
 
 #[tokio::test]

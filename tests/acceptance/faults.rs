@@ -231,6 +231,8 @@ async fn ends_of_the_process() {
     }
     lab.server.wait_for_terminal("lab ended its own process (signal: segmentation fault)");
     lab.is_clean().await;
+    crate::catalogue::seen("2", "signal: segmentation fault, at once", None);
+    crate::catalogue::seen("3", "nine ways, each Runtime.ExitError; 500 on the route", None);
 }
 
 #[tokio::test]
@@ -270,6 +272,10 @@ async fn timeouts() {
     }
     lab.server.wait_for_terminal("lab was ended: it had not answered after 1 s, its Timeout");
     lab.is_clean().await;
+    crate::catalogue::seen("5", "Sandbox.Timedout after 1 s", None);
+    crate::catalogue::seen("6", "the same", None);
+    crate::catalogue::seen("7", "the same", None);
+    crate::catalogue::seen("59", "the same", None);
 }
 
 #[tokio::test]
@@ -303,6 +309,12 @@ async fn memory() {
         .await;
     assert!(told.value()["pid"].is_i64());
     lab.is_clean().await;
+    crate::catalogue::seen(
+        "11",
+        "four hogs killed, OutOfMemory told; four forked children that share are not",
+        None,
+    );
+    crate::catalogue::seen("12", "the one that grows bit by bit is killed at MemorySize", None);
 }
 
 /// What a handler does to its own surroundings and gets away with: the answer is right, and the
@@ -384,6 +396,8 @@ async fn mischief_that_still_answers() {
     // With it goes the child that it has not waited for.
     lab.run("import os; os._exit(3)").await;
     lab.is_clean().await;
+    crate::catalogue::seen("18", "eighteen ways, each answered right", None);
+    crate::catalogue::seen("T19", "forged, doubled and late answers reach nobody", None);
 }
 
 #[tokio::test]
@@ -469,6 +483,8 @@ async fn results_that_cannot_be_sent() {
     let told = lab.run("result = 'x' * (6291556 - 2)").await;
     assert_eq!((told.answer.status, told.answer.body.len()), (200, 6_291_556));
     lab.is_clean().await;
+    crate::catalogue::seen("4", "type and trace; the environment kept", None);
+    crate::catalogue::seen("9", "6,291,556 bytes pass, one more does not; the environment kept", None);
 }
 
 #[tokio::test]
@@ -495,6 +511,8 @@ async fn a_hundred_megabytes_of_output() {
     let what = "Task timed out after 1.00 seconds";
     lab.costs_one_environment("output without an end or a line", code, "Sandbox.Timedout", what).await;
     lab.is_clean().await;
+    crate::catalogue::seen("19", "answered; cut and counted; a flood without end met its timeout", None);
+    crate::catalogue::seen("T21", "100 MB of output: bounded", None);
 }
 
 #[tokio::test]
@@ -538,6 +556,13 @@ result['daemon'] = int(os.read(r, 20))
     told.is_error("Runtime.ExitError", "Runtime exited with error: signal: killed");
     assert_eq!(lab.works().await["count"], 1);
     lab.is_clean().await;
+    crate::catalogue::seen(
+        "1",
+        "signal: killed, told at once; the next is served by a new environment",
+        None,
+    );
+    crate::catalogue::seen("14", "gone when its environment ended, was replaced or was killed", None);
+    crate::catalogue::seen("15", "the answer came while it lived", None);
 }
 
 async fn wait_for_number(file: &Path) -> i64 {
@@ -622,6 +647,7 @@ async fn the_gateway_is_killed() {
     println!("nothing is left {:.0} ms after the gateway was killed", began.elapsed().as_secs_f64() * 1e3);
     assert!(request.await.unwrap().is_err());
     std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    crate::catalogue::seen("35", "all gone", None);
 }
 
 #[tokio::test]
@@ -648,6 +674,7 @@ async fn a_stop_lets_requests_in_flight_finish() {
         }
         assert_eq!(entries(&lab.server.state_dir().join("tmp")), 0, "temporary folders");
     }
+    crate::catalogue::seen("56", "finished, then ended", None);
 }
 
 /// Whoever still waits is told that it failed, or loses the connection.
@@ -682,6 +709,7 @@ async fn a_second_stop_does_not_wait() {
             eventually(&format!("{pid} is gone"), || !runs(pid));
         }
     }
+    crate::catalogue::seen("57", "ended at once", None);
 }
 
 #[tokio::test]
@@ -759,6 +787,8 @@ async fn a_client_that_goes_away() {
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer, json!({"pid": pid, "count": 3}), "nobody else was served in between");
     assert!(!never.exists(), "whoever does not wait any more is not served");
+    crate::catalogue::seen("24", "went on to its end", None);
+    crate::catalogue::seen("25", "never begun", None);
 }
 
 #[tokio::test]
@@ -787,6 +817,7 @@ async fn two_hundred_crashes_leave_nothing_behind() {
         // Connections of this client come and go.
         now.0 <= before.0 + 2 && now.1 == before.1
     });
+    crate::catalogue::seen("16", "no zombie, no process, no descriptor more", None);
 }
 
 #[tokio::test]
@@ -881,6 +912,7 @@ async fn an_init_phase_that_takes_too_long() {
     assert_eq!(told.value(), "at last");
     assert!(told.took > Duration::from_secs(10), "{:?}", told.took);
     eventually("no environment is left of `slow`", || descendants(server.pid().into()).len() == 3);
+    crate::catalogue::seen("20", "the error after the limit of the init phase", None);
 }
 
 #[tokio::test]

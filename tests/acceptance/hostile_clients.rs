@@ -303,6 +303,8 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
         assert!(refused + in_bodies >= REFUSED.len() && refused <= REFUSED.len(), "{counted}");
     }
     assert_eq!(server.get("/echo").await.text(), "served");
+    crate::catalogue::seen("30", "each refused and closed, on both ports", None);
+    crate::catalogue::seen("T15", "each refused and closed, on both ports", None);
 }
 
 /// The checks take nothing away from proper requests.
@@ -394,6 +396,7 @@ async fn too_much_is_refused_before_it_is_read() {
         stream.read_exact(&mut status).unwrap();
         assert_eq!(&status, b"HTTP/1.1 413", "{}", port.name);
     }
+    crate::catalogue::seen("10", "413 before the body", None);
 }
 
 /// Requests that do not wait for answers are answered one after another, each body where it belongs.

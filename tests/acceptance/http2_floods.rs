@@ -161,6 +161,8 @@ async fn floods_end_and_others_do_not_notice() {
             assert!(began.elapsed() < Duration::from_secs(1), "{name}: others waited {:?}", began.elapsed());
         }
     }
+    crate::catalogue::seen("29", "ten floods ended", None);
+    crate::catalogue::seen("T16", "ten floods ended, memory level", None);
 }
 
 /// A header that is small on the wire and large in memory: one entry of the table, a thousand times.

@@ -158,6 +158,7 @@ async fn a_handler_does_not_get_out() {
     for (attempt, result) in table {
         assert_eq!(result, "refused", "{attempt}");
     }
+    crate::catalogue::seen("T18", "every way is closed", None);
 }
 
 /// The same tries with the defences off: else they would prove nothing above.
@@ -377,6 +378,7 @@ async fn a_crowd_of_processes_is_bounded_and_leaves_nothing() {
     });
     assert!(runs(sibling.as_i64().unwrap()));
     assert_eq!(server.invoke("sibling", "{}").await.json(), sibling);
+    crate::catalogue::seen("13", "ended at 1,024; all gone; the neighbour kept its environment", None);
 }
 
 /// Nothing of the control group is left when the gateway has ended.

@@ -248,6 +248,7 @@ async fn what_was_accepted_is_executed_however_often_the_gateway_is_killed() {
     let result = run(&project, events, kills).await;
     assert!(result.accepted.len() as u64 >= events);
     assert_eq!(result.lost(), [0; 0], "{}", project.said());
+    crate::catalogue::seen("34", "0 lost", None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -428,6 +428,7 @@ async fn messages_that_are_too_much_end_the_connection() {
     // Cut off without a word.
     drop(socket);
     assert_eq!(chat.disconnected(&chat.last_id()).0, 1006);
+    crate::catalogue::seen("31", "1009", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
