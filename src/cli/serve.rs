@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::options::{self, Common, Place};
@@ -274,11 +275,18 @@ fn is_module_name(name: &str) -> bool {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (settings, style) = arguments.settle()?;
-    let _flusher = output::start_logging(style, "info");
+    let flusher = output::start_logging(style, "info");
     let runtime = super::runtime()?;
+    if server::is_rehearsal() {
+        runtime.block_on(server::rehearse(&settings))?;
+        server::rehearsed();
+        return Ok(ExitCode::SUCCESS);
+    }
     let result = runtime.block_on(server::serve(settings, announce, announce_changes));
     runtime.shutdown_timeout(server::LAST_WAIT);
-    result.map(|()| ExitCode::SUCCESS)
+    let Some(successor) = result? else { return Ok(ExitCode::SUCCESS) };
+    drop(flusher);
+    Err(successor.take_over()).context("the new program could not take over, and this one has ended")
 }
 
 /// URLs on stdout, one per line, when everything answers.

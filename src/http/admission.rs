@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ struct Shared {
     most: usize,
     counters: Counters,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    leaving: AtomicBool,
 }
 
 /// A place, for as long as the connection is open.
@@ -56,7 +57,13 @@ impl Admission {
     pub fn new(limits: Connections, descriptors: Option<u64>) -> Self {
         let counters = Counters::default();
         let most = limits.most.min(room(descriptors));
-        let shared = Arc::new(Shared { limits, most, counters, by_address: Mutex::default() });
+        let shared = Arc::new(Shared {
+            limits,
+            most,
+            counters,
+            by_address: Mutex::default(),
+            leaving: AtomicBool::new(false),
+        });
         Self { shared, proxies: Proxies::from([]) }
     }
 
@@ -68,6 +75,16 @@ impl Admission {
 
     pub(super) fn proxies(&self) -> &Proxies {
         &self.proxies
+    }
+
+    /// From now on each answer is the last one on its connection: who comes back finds the one who
+    /// comes after us.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leaving.load(Relaxed)
     }
 
     pub fn counters(&self) -> &Counters {

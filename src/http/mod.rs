@@ -266,6 +266,14 @@ impl Conversation {
                     Ok(answer) => unless_it_panics(answer, doorkeeper.counters()).await?,
                     Err(response) => response,
                 };
+                if doorkeeper.is_leaving()
+                    && version != Version::HTTP_2
+                    && !response.status().is_informational()
+                {
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+                }
                 if version == Version::HTTP_2 {
                     response = response.map(|body| Body::new(Delivered::new(body, pulse)));
                 } else if let Some(status) = pulse.broken_body() {

@@ -61,7 +61,7 @@ pub fn health(
             Err(none) => serde_json::json!({"problem": none.to_string()}),
         };
         serde_json::json!({
-            "status": "ok",
+            "status": if at_api.is_leaving() { "ending" } else { "ok" },
             "version": env!("CARGO_PKG_VERSION"),
             "uptimeSeconds": started.elapsed().as_secs(),
             "pid": std::process::id(),

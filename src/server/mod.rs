@@ -8,6 +8,8 @@ mod ports;
 mod python;
 mod signals;
 mod state_folder;
+mod succession;
+mod supervisor;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,11 +43,14 @@ use health::{health, runtime_of};
 use ports::{bind, more_descriptors};
 use python::{isolated, packages, prepare, python_for};
 use signals::Signals;
+use succession::Inherited;
+use supervisor::Supervisor;
 
 pub use doors::{CREDENTIALS, access_key, secret, sha256};
 pub use needs::unreachable;
 pub use python::packages_told;
 pub use state_folder::{Keeper, create_private, keeper};
+pub use succession::{Successor, is_rehearsal, rehearsed};
 
 /// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
 /// others when they are asked for.
@@ -84,6 +89,7 @@ impl House {
         let interpreters = Arc::new(Interpreters::new(search, Some(&state_dir.join("interpreters.json"))));
         let mut inherited: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| !succession::is_ours(name))
             .collect();
         let mut endpoints = Endpoints::from_environment(&inherited).with_events_at(served_at.clone());
         if let Some(role) = role {
@@ -199,7 +205,8 @@ pub async fn serve(
     mut settings: Settings,
     announce: impl FnOnce(&Addresses, &Deployment),
     changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Successor>> {
+    let supervisor = Supervisor::from_environment();
     refuse_open_doors(&settings)?;
     let traces = telemetry::read(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
     let keys = Keys::open(&settings)?;
@@ -212,8 +219,9 @@ pub async fn serve(
         tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
     }
     let signals = Signals::listen()?;
-    let http = bind(settings.host, settings.port, "--port")?;
-    let api = bind(settings.host, settings.api_port, "--api-port")?;
+    let mut inherited = Inherited::take();
+    let http = bind(inherited.get("http"), settings.host, settings.port, "--port")?;
+    let api = bind(inherited.get("api"), settings.host, settings.api_port, "--api-port")?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let is_near = settings.host.is_loopback();
     let api_scheme = if is_near { "http" } else { scheme };
@@ -221,8 +229,10 @@ pub async fn serve(
     // Functions and commands of this machine need not go by way of the network, nor trust a certificate.
     let back_door = match is_near {
         true => None,
-        false => Some(bind(Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
+        false => Some(bind(inherited.get("back"), Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
     };
+    let sockets = [Some(("http", &http)), Some(("api", &api)), back_door.as_ref().map(|door| ("back", door))];
+    let successor = Successor::new(&sockets.into_iter().flatten().collect::<Vec<_>>())?;
     let api_url = match &back_door {
         Some(listener) => format!("http://{}", listener.local_addr()?),
         None => addresses.api_url(),
@@ -342,6 +352,7 @@ pub async fn serve(
     let control_plane = control_plane.guarded(guard, lambda_api::unknown);
     let (routes, api_tls) = (gateway.clone().service(), tls.clone().filter(|_| !is_near));
     let [at_routes, at_api] = admissions;
+    let doorkeepers = [at_routes.clone(), at_api.clone()];
     // Through the back door comes nobody whom a proxy has let in.
     let at_back = at_api.trusting([]);
     let mut listeners = vec![
@@ -369,8 +380,30 @@ pub async fn serve(
         tracing::info!("{}", tls.description());
     }
 
-    signals.stop().await;
-    tracing::info!("stopping: requests in flight may take {} s more", settings.limits.drain.as_secs());
+    supervisor.ready(&format!("serving {}", addresses.routes_url()));
+    tokio::spawn(supervisor.clone().alive());
+    let drain = settings.limits.drain.as_secs();
+    let successor = loop {
+        tokio::select! {
+            () = signals.stop() => {
+                supervisor.stopping();
+                doorkeepers.iter().for_each(Admission::leave);
+                tracing::info!("stopping: requests in flight may take {drain} s more");
+                break None;
+            }
+            () = signals.succession() => match successor.rehearse().await {
+                Ok(()) => {
+                    supervisor.reloading();
+                    tracing::info!("a new program takes over: requests in flight may take {drain} s more");
+                    doorkeepers.iter().for_each(Admission::leave);
+                    // Clients that stay connected come back anew meanwhile.
+                    tokio::time::sleep(LEAVING).await;
+                    break Some(successor);
+                }
+                Err(reason) => tracing::error!("no other program takes over, this one serves on: {reason}"),
+            },
+        }
+    };
     stop.send_replace(true);
     gateway.close_connections();
     let drained = async {
@@ -396,7 +429,7 @@ pub async fn serve(
     if let Some(telemetry) = telemetry {
         telemetry.finish().await;
     }
-    Ok(())
+    Ok(successor)
 }
 
 /// With `--keep-last-good`: new code that cannot be loaded does not replace code that could.
@@ -480,6 +513,30 @@ fn after_deployment(
         }
     }
 }
+
+/// Whether [`serve`] could begin, without beginning: what a successor is asked first.
+pub async fn rehearse(settings: &Settings) -> anyhow::Result<()> {
+    refuse_open_doors(settings)?;
+    check_folder(settings)?;
+    telemetry::read(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    Keys::open(settings)?;
+    let state_dir = std::path::absolute(&settings.state_dir)?;
+    if let Some(tls) = &settings.tls {
+        Acceptor::new(tls, &state_dir)?;
+    }
+    let deployments = Deployments::read(sources(settings));
+    let search = Search::from_environment(settings.python.clone(), settings.root());
+    let interpreters = Interpreters::new(search, Some(&state_dir.join("interpreters.json")));
+    let count = deployments.current().functions.len();
+    tracing::debug!(
+        "{count} functions; {:?}",
+        interpreters.choose(None, settings.root()).map(|choice| choice.python)
+    );
+    state_folder::open_store(&state_dir, false).map(drop)
+}
+
+/// How long answers say that their connections end, before they are ended.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// How long `main` waits for threads that are still at work.
 pub const LAST_WAIT: Duration = Duration::from_millis(200);

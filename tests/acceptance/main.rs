@@ -44,6 +44,7 @@ mod mishaps;
 mod monitoring;
 mod moto;
 mod node_tools;
+mod operations;
 mod packages;
 mod postgres;
 mod processes;
