@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::counters::{Counters, count};
 use super::proxies::{self, Proxies};
 use crate::config::Connections;
+use crate::defences;
 
 /// From one address, unless it is this machine's own.
 const MOST_PER_ADDRESS: usize = 256;
@@ -96,7 +97,7 @@ impl Admission {
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let counters = &self.shared.counters;
         let mut by_address = self.shared.by_address.lock().unwrap();
-        if counters.open.load(Relaxed) >= self.shared.most as u64 {
+        if counters.open.load(Relaxed) >= self.shared.most as u64 && !defences::off("connection-cap") {
             count(&counters.full);
             return None;
         }

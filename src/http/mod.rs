@@ -9,6 +9,7 @@
 
 mod admission;
 mod body;
+mod bug;
 mod checks;
 mod counters;
 mod deadlines;
@@ -38,6 +39,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tower::{Service, ServiceExt};
+
+use crate::defences;
 
 pub use admission::Admission;
 pub use counters::Counters;
@@ -108,6 +111,7 @@ pub async fn serve<S>(
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!("the kernel takes more of answers than their clients do: {error}");
     }
+    let reset_streams = if defences::off("reset-cap") { usize::MAX } else { RESET_STREAMS };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Deadlines are our own: hyper's costs a timer with every request.
     builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
@@ -116,8 +120,8 @@ pub async fn serve<S>(
         .timer(TokioTimer::new())
         .max_header_list_size(HEADER_BYTES as u32)
         .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS)
+        .max_pending_accept_reset_streams(reset_streams)
+        .max_local_error_reset_streams(reset_streams)
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let builder = Arc::new(builder);
     // Each connection has a sender: when they are gone, so is the last connection.
@@ -250,10 +254,16 @@ impl Conversation {
                 Ok(()) => Ok(service.clone().oneshot(request)),
                 Err(refusal) => Err(refused(&refusal, peer, doorkeeper.counters())),
             };
-            let pulse = pulse.clone();
+            let (pulse, doorkeeper) = (pulse.clone(), doorkeeper.clone());
             async move {
                 let mut response = match answer {
-                    Ok(answer) => answer.await?,
+                    Ok(answer) => match bug::caught(answer).await {
+                        Some(answer) => answer?,
+                        None => {
+                            count(&doorkeeper.counters().panicked);
+                            closing(StatusCode::INTERNAL_SERVER_ERROR)
+                        }
+                    },
                     Err(response) => response,
                 };
                 if version == Version::HTTP_2 {

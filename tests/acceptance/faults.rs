@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::catalogue::seen;
 use crate::harness::{Answer, PATIENCE, TestServer, TestServerBuilder, eventually};
 use crate::processes::{descendants, descriptors, entries, kill, runs, state, status_kb};
 
@@ -43,22 +44,22 @@ def lambda_handler(event, context):
 
 const INTERNAL_SERVER_ERROR: &str = r#"{"message":"Internal Server Error"}"#;
 
-struct Laboratory {
-    server: TestServer,
+pub struct Laboratory {
+    pub server: TestServer,
     bystander: i64,
 }
 
 /// What an invocation answered, with its log.
-struct Told {
-    answer: Answer,
+pub struct Told {
+    pub answer: Answer,
     request_id: String,
     log: String,
-    took: Duration,
+    pub took: Duration,
 }
 
 impl Told {
     #[track_caller]
-    fn is_error(&self, error_type: &str, what: &str) {
+    pub fn is_error(&self, error_type: &str, what: &str) {
         let expected = format!(
             r#"{{"errorType":"{error_type}","errorMessage":"RequestId: {} Error: {what}"}}"#,
             self.request_id
@@ -80,14 +81,14 @@ impl Told {
         }
     }
 
-    fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         assert_eq!(self.answer.header("x-amz-function-error"), None, "{}", self.answer.text());
         self.answer.json()
     }
 }
 
 impl Laboratory {
-    async fn open(configuration: &str) -> Self {
+    pub async fn open(configuration: &str) -> Self {
         Self::open_with(configuration, TestServerBuilder::new()).await
     }
 
@@ -103,15 +104,15 @@ impl Laboratory {
     }
 
     /// A place outside of all functions.
-    fn place(&self, name: &str) -> PathBuf {
+    pub fn place(&self, name: &str) -> PathBuf {
         self.server.handlers().parent().unwrap().join(name)
     }
 
-    async fn run(&self, code: &str) -> Told {
+    pub async fn run(&self, code: &str) -> Told {
         tell(&self.server, "lab", &json!({ "do": code }).to_string()).await
     }
 
-    async fn works(&self) -> Value {
+    pub async fn works(&self) -> Value {
         let answer = self.server.invoke("lab", "{}").await;
         assert_eq!(answer.header("x-amz-function-error"), None, "{}", answer.text());
         answer.json()
@@ -143,7 +144,15 @@ impl Laboratory {
         let before = self.works().await;
         let told = self.unnoticed(self.run(code)).await;
         told.is_error(error_type, what);
-        println!("{name}: {error_type}: {what} after {:.0} ms", told.took.as_secs_f64() * 1e3);
+        let row = match name {
+            "segmentation fault" => Some("2"),
+            "os._exit(0)" | "sys.exit()" | "sys.exit(3)" | "KeyboardInterrupt" => Some("3"),
+            _ => None,
+        };
+        match row {
+            Some(row) => seen(row, format!("{name}: {error_type}: {what}"), told.took),
+            None => println!("{name}: {error_type}: {what} after {:.0} ms", told.took.as_secs_f64() * 1e3),
+        }
         let after = self.works().await;
         assert_eq!(after["count"], 1, "{name}: the environment should be a new one");
         assert_ne!(before["pid"], after["pid"]);
@@ -159,7 +168,7 @@ impl Laboratory {
     }
 
     /// Nothing runs below the gateway but what it knows of, and no temporary folder is left over.
-    async fn is_clean(&self) {
+    pub async fn is_clean(&self) {
         let (gateway, folder) = (self.server.pid().into(), self.server.state_dir().join("tmp"));
         let began = Instant::now();
         loop {
@@ -182,7 +191,7 @@ impl Laboratory {
     }
 }
 
-async fn tell(server: &TestServer, name: &str, event: &str) -> Told {
+pub async fn tell(server: &TestServer, name: &str, event: &str) -> Told {
     let began = Instant::now();
     let answer = server.invoke_with(name, event, &[("x-amz-log-type", "Tail")]).await;
     let took = began.elapsed();
@@ -455,6 +464,8 @@ async fn results_that_cannot_be_sent() {
         let answer = lab.server.post("/lab", "text/plain", code).await;
         assert_eq!((answer.status, answer.text()), (500, INTERNAL_SERVER_ERROR), "{name}");
         assert_eq!(lab.works().await["pid"], pid, "{name}: the environment is kept");
+        let row = if name == "more than 6 MB" { "9" } else { "4" };
+        seen(row, format!("{name}: {}", told.answer.json()["errorType"]), told.took);
     }
     for (name, code, error_type) in [
         ("endless recursion", "def f(): f()\nf()", "RecursionError"),
@@ -483,7 +494,13 @@ async fn a_hundred_megabytes_of_output() {
         ))
         .await;
     let grown = status_kb(gateway, "VmHWM:").saturating_sub(before);
-    println!("100 MB of output: {:.0} ms, the gateway grew by {grown} kB", told.took.as_secs_f64() * 1e3);
+    for row in ["19", "T21"] {
+        seen(
+            row,
+            format!("100 MB of output: answered, marked as cut, the gateway grew by {grown} kB"),
+            told.took,
+        );
+    }
     assert_eq!(told.value()["count"], 2);
     assert!(grown < 30 * 1024, "the gateway grew by {grown} kB");
     told.has_lines(&["the end\n", "END RequestId: ID\n"]);
@@ -540,7 +557,7 @@ result['daemon'] = int(os.read(r, 20))
     lab.is_clean().await;
 }
 
-async fn wait_for_number(file: &Path) -> i64 {
+pub async fn wait_for_number(file: &Path) -> i64 {
     let began = Instant::now();
     loop {
         if let Ok(number) = std::fs::read_to_string(file).unwrap_or_default().parse() {
@@ -708,7 +725,7 @@ async fn a_stop_has_an_end() {
 }
 
 /// Sends a request as a client that will not wait for the answer.
-async fn ask_and_listen_no_more(server: &TestServer, code: &str) -> tokio::net::TcpStream {
+pub async fn ask_and_listen_no_more(server: &TestServer, code: &str) -> tokio::net::TcpStream {
     let address = server.http.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!(
