@@ -183,10 +183,10 @@ async fn ends(next: impl FnMut(u32) -> Vec<u8>) {
 }
 
 #[tokio::test]
-async fn streams_that_are_made_to_fail_come_to_an_end() {
+async fn streams_that_are_reset_at_once_come_to_an_end() {
     ends(|number| {
-        let window = frame(WINDOW_UPDATE, 0, number * 2 + 1, &0u32.to_be_bytes());
-        [get(number * 2 + 1, "/echo"), window].concat()
+        let reset = frame(RST_STREAM, 0, number * 2 + 1, &8u32.to_be_bytes());
+        [get(number * 2 + 1, "/echo"), reset].concat()
     })
     .await;
 }

@@ -244,7 +244,7 @@ pub const ROWS: &[Row] = &[
         expected: "the connection ends within a second; others do not notice",
         tests: &["http2_floods::floods_end_and_others_do_not_notice"],
         without: &[
-            ("reset-cap", "http2_floods::streams_that_are_made_to_fail_come_to_an_end"),
+            ("reset-cap", "http2_floods::streams_that_are_reset_at_once_come_to_an_end"),
             ("frame-flood", "http2_floods::pings_come_to_an_end"),
         ],
     },

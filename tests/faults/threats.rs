@@ -142,7 +142,7 @@ pub const ROWS: &[Row] = &[
             "http2_floods::a_header_that_unpacks_to_megabytes_is_refused",
         ],
         without: &[
-            ("reset-cap", "http2_floods::streams_that_are_made_to_fail_come_to_an_end"),
+            ("reset-cap", "http2_floods::streams_that_are_reset_at_once_come_to_an_end"),
             ("frame-flood", "http2_floods::pings_come_to_an_end"),
         ],
     },
