@@ -204,10 +204,13 @@ async fn a_server_without_descriptors_turns_away_and_recovers() {
     let mut kept = connect(&server);
     assert!(ask(&mut kept).ends_with("served"));
     let pid = Pid::from_raw(server.pid());
-    // By their numbers: a limit is one on these, and there may be gaps.
+    // By their numbers, as a limit is one on these: the one that is kept to be given up must be below it.
     let descriptors = || {
         let all = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().flatten();
-        let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+        let numbers = all.filter_map(|entry| {
+            let is_spare = std::fs::read_link(entry.path()).ok()?.ends_with("null");
+            entry.file_name().to_str()?.parse::<u64>().ok().filter(|_| is_spare)
+        });
         numbers.max().unwrap() + 1
     };
     let former = getrlimit(Resource::Nofile);
