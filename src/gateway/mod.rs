@@ -513,7 +513,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.answered && !std::thread::panicking() {
-            self.note = Some("the client went away before there was an answer".to_owned());
+            self.note = Some("the connection ended before there was an answer".to_owned());
             self.log(CLIENT_CLOSED_REQUEST);
         }
     }
