@@ -114,8 +114,7 @@ impl Admission {
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let counters = &self.shared.counters;
         let mut by_address = self.shared.by_address.lock().unwrap();
-        let is_full = counters.open.load(Relaxed) >= self.shared.most as u64;
-        if is_full && !defences::off("connection-cap") {
+        if counters.open.load(Relaxed) >= self.shared.most as u64 && !defences::off("connection-cap") {
             count(&counters.full);
             return None;
         }

@@ -26,16 +26,15 @@ pub(super) fn check(
     if version == Version::HTTP_2 {
         return check_http2(uri, headers);
     }
-    if defences::off("strict-requests") {
-        return Ok(());
-    }
     // It is seen here as hyper sees it, or it is not served.
     let head = spelling.ok_or(Malformed("a head that is not where it should be"))?.bytes();
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
         return Err(Malformed("not exactly one Host"));
     }
-    check_lines(head)?;
+    if !defences::off("bare-line-feed-check") {
+        check_lines(head)?;
+    }
     let host = headers.get(header::HOST).map(|host| host.as_bytes());
     check_target(head, host)?;
     check_framing(headers, head)
@@ -89,6 +88,7 @@ fn check_target(head: &[u8], host: Option<&[u8]>) -> Result<(), Refusal> {
     match host {
         Some(host) if host.eq_ignore_ascii_case(authority) => Ok(()),
         None => Ok(()),
+        Some(_) if defences::off("target-check") => Ok(()),
         Some(_) => Err(Malformed("a target that differs from Host")),
     }
 }
@@ -113,7 +113,7 @@ fn check_framing(headers: &HeaderMap, head: &[u8]) -> Result<(), Refusal> {
             return Err(Malformed("a Transfer-Encoding that is not `chunked`"));
         }
         // hyper takes the length away where there is an encoding.
-        if times(head, b"content-length") > 0 {
+        if times(head, b"content-length") > 0 && !defences::off("length-and-chunked-check") {
             return Err(Malformed("both Content-Length and Transfer-Encoding"));
         }
     } else if headers.contains_key(header::CONTENT_LENGTH) && times(head, b"content-length") > 1 {

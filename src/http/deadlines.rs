@@ -160,6 +160,11 @@ pub(super) enum Reason {
     Stopped,
 }
 
+/// A limit, or an hour where a test has taken it away.
+pub(super) fn unless_off(defence: &str, limit: Duration) -> Duration {
+    if defences::off(defence) { Duration::from_secs(3600) } else { limit }
+}
+
 /// Tells when a connection is to be closed. Asked whenever something has happened on it.
 pub(super) struct Guard {
     pulse: Arc<Pulse>,
@@ -188,7 +193,10 @@ impl Guard {
     fn due(&self) -> Option<(Instant, Reason)> {
         let state = self.pulse.state.lock().unwrap();
         if let Some(pace) = &state.waiting {
-            return Some((pace.since + self.limits.stall, Reason::Unread));
+            return Some((
+                pace.since + unless_off("write-stall-deadline", self.limits.stall),
+                Reason::Unread,
+            ));
         }
         if state.in_service > 0 {
             return None;
@@ -197,15 +205,21 @@ impl Guard {
             return Some((stopped.max(state.quiet) + LAST_BYTES_LIMIT, Reason::Stopped));
         }
         Some(match self.heads.progress() {
-            Progress::Head(begun) => (begun.max(state.quiet) + self.limits.header, Reason::SlowHeader),
-            Progress::Nothing if !state.begun => (state.quiet + self.limits.first_byte, Reason::Silent),
-            Progress::Nothing | Progress::Http2 => (state.quiet + self.limits.idle, Reason::Idle),
+            Progress::Head(begun) => {
+                let limit = unless_off("header-deadline", self.limits.header);
+                (begun.max(state.quiet) + limit, Reason::SlowHeader)
+            }
+            Progress::Nothing if !state.begun => {
+                (state.quiet + unless_off("first-byte-deadline", self.limits.first_byte), Reason::Silent)
+            }
+            Progress::Nothing | Progress::Http2 => {
+                (state.quiet + unless_off("idle-deadline", self.limits.idle), Reason::Idle)
+            }
         })
     }
 
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reason> {
-        let due = self.due().filter(|_| !defences::off("connection-deadlines"));
-        let Some((due, reason)) = due else { return Poll::Pending };
+        let Some((due, reason)) = self.due() else { return Poll::Pending };
         if due < self.timer.deadline().into_std() {
             self.timer.as_mut().reset(due.into());
         }

@@ -9,6 +9,7 @@
 
 mod admission;
 mod body;
+mod bug;
 mod checks;
 mod counters;
 mod deadlines;
@@ -24,14 +25,12 @@ mod wire;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -40,6 +39,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tower::{Service, ServiceExt};
+
+use crate::defences;
 
 pub use admission::Admission;
 pub use counters::Counters;
@@ -52,8 +53,6 @@ use checks::Refusal;
 use counters::count;
 use deadlines::{Guard, Pulse, Reason};
 use wire::Wire;
-
-use crate::defences;
 
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -112,6 +111,7 @@ pub async fn serve<S>(
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!("the kernel takes more of answers than their clients do: {error}");
     }
+    let reset_streams = if defences::off("reset-cap") { usize::MAX } else { RESET_STREAMS };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Deadlines are our own: hyper's costs a timer with every request.
     builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
@@ -120,8 +120,8 @@ pub async fn serve<S>(
         .timer(TokioTimer::new())
         .max_header_list_size(HEADER_BYTES as u32)
         .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS)
+        .max_pending_accept_reset_streams(reset_streams)
+        .max_local_error_reset_streams(reset_streams)
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let builder = Arc::new(builder);
     // Each connection has a sender: when they are gone, so is the last connection.
@@ -239,7 +239,6 @@ impl Conversation {
             let checked = checks::check(version, request.uri(), request.headers(), spelling.as_ref());
             let in_service = pulse.in_service();
             let expects = request.headers().contains_key(header::EXPECT);
-            let mistaken = defences::fault("panic-in-request") && request.headers().contains_key("x-panic");
             // The rest of what is refused here is not read: who knows where it ends.
             let discard = checked.is_ok() && !expects;
             let mut request = request
@@ -258,12 +257,14 @@ impl Conversation {
             let (pulse, doorkeeper) = (pulse.clone(), doorkeeper.clone());
             // A connection keeps room for it as long as it lives: that of a pointer.
             Box::pin(async move {
-                let answer = answer.map(|answer| async move {
-                    assert!(!mistaken, "a test has asked for this panic");
-                    answer.await
-                });
                 let mut response = match answer {
-                    Ok(answer) => unless_it_panics(answer, doorkeeper.counters()).await?,
+                    Ok(answer) => match bug::caught(answer).await {
+                        Some(answer) => answer?,
+                        None => {
+                            count(&doorkeeper.counters().panicked);
+                            closing(StatusCode::INTERNAL_SERVER_ERROR)
+                        }
+                    },
                     Err(response) => response,
                 };
                 if doorkeeper.is_leaving()
@@ -330,28 +331,6 @@ impl Conversation {
                     count(&counters.malformed);
                 }
             }
-        }
-    }
-}
-
-/// A mistake of ours in one request costs that request: its connection goes on, and so do the others.
-async fn unless_it_panics<Answer>(answer: Answer, counters: &Counters) -> Result<Response<Body>, Infallible>
-where
-    Answer: Future<Output = Result<Response<Body>, Infallible>>,
-{
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) if defences::off("panic-caught") => std::panic::resume_unwind(panic),
-        Err(panic) => {
-            count(&counters.panics);
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said =
-                said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
-            tracing::error!(
-                "answering a request failed by a mistake in handlerd: {said}\n\
-                 hint: this request got 500, others go on; please report it with what was asked"
-            );
-            Ok(closing(StatusCode::INTERNAL_SERVER_ERROR))
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 
 use super::{InvokeError, Invoker};
+use crate::defences;
 use crate::function::{FunctionName, RecursiveLoop};
 use crate::invocation::Invocation;
 
@@ -48,7 +49,7 @@ pub fn follow(trace_id: &str, function: &str) -> (String, bool) {
     for (of, count) in entries {
         let _ = write!(kept, "|1:{of:08x}:{count}");
     }
-    (kept, count >= LIMIT)
+    (kept, count >= LIMIT && !defences::off("recursion-depth"))
 }
 
 /// Whether a trace that has been followed is that of an invocation too many.
@@ -86,7 +87,7 @@ impl Invoker {
         let name = function.split(':').next().unwrap_or(function);
         let (trace_id, too_often) = follow(&invocation.trace_id, name);
         invocation.trace_id = trace_id;
-        if too_often && self.ends_loops(name) && !crate::defences::off("end-of-recursion") {
+        if too_often && self.ends_loops(name) {
             return Err(InvokeError::Recursive(looped(name)));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::catalogue::seen;
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder};
 use crate::raw_http::Connection;
 
@@ -278,6 +279,7 @@ const REFUSED: &[(&str, &str, u16)] = &[
 #[tokio::test]
 async fn what_can_be_understood_in_two_ways_is_refused() {
     let server = serve().await;
+    let began = std::time::Instant::now();
     let mut wrong = Vec::new();
     for port in ports(&server) {
         for (case, request, status) in REFUSED {
@@ -291,6 +293,9 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
             }
         }
     }
+    for row in ["30", "T15"] {
+        seen(row, format!("{} ways on two ports: 400 and closed", REFUSED.len()), began.elapsed());
+    }
     assert!(REFUSED.len() >= 60, "{}", REFUSED.len());
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 2 * REFUSED.len(), wrong.join("\n"));
     assert!(!server.folder().join("smuggled").exists(), "a smuggled request ran");
@@ -303,8 +308,6 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
         assert!(refused + in_bodies >= REFUSED.len() && refused <= REFUSED.len(), "{counted}");
     }
     assert_eq!(server.get("/echo").await.text(), "served");
-    crate::catalogue::seen("30", "each refused and closed, on both ports", None);
-    crate::catalogue::seen("T15", "each refused and closed, on both ports", None);
 }
 
 /// The checks take nothing away from proper requests.
@@ -396,7 +399,6 @@ async fn too_much_is_refused_before_it_is_read() {
         stream.read_exact(&mut status).unwrap();
         assert_eq!(&status, b"HTTP/1.1 413", "{}", port.name);
     }
-    crate::catalogue::seen("10", "413 before the body", None);
 }
 
 /// Requests that do not wait for answers are answered one after another, each body where it belongs.

@@ -12,6 +12,7 @@ mod bus;
 #[path = "../faults/mod.rs"]
 mod catalogue;
 mod cli;
+mod client_faults;
 mod clients;
 mod commands;
 mod console;
@@ -22,6 +23,7 @@ mod databases;
 mod destinations;
 mod durability;
 mod environment;
+mod environment_faults;
 mod event_source_mappings;
 mod examples;
 mod export;

@@ -1,59 +1,14 @@
-//! Faults that need a scene of their own: answers around the deadline, descriptors that run out, crowds
-//! of cold starts, a panic of ours, folders that the kernel does not watch, a terminal that nobody reads.
+//! Faults that need a scene of their own: descriptors that run out, folders that the kernel does not
+//! watch, a terminal that nobody reads.
 
-use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::catalogue::seen;
-use crate::harness::{Lines, PATIENCE, TestServer, TestServerBuilder, program};
-
-/// Sleeps for as long as the event says, and says whose answer it is.
-const SLEEPER: &str = "
-import time
-
-
-def lambda_handler(event, context):
-    time.sleep(event.get('seconds', 0))
-    return event.get('name')
-";
-
-/// Just before the deadline, and just after it: one outcome each, and nobody gets another's answer.
-#[tokio::test]
-async fn answers_around_the_deadline() {
-    let server = TestServerBuilder::new()
-        .handler("sleeper", SLEEPER)
-        .file("sleeper/function.yaml", "Timeout: 1\n")
-        .start()
-        .await;
-    server.invoke("sleeper", r#"{"name": "first"}"#).await;
-    let (mut answered, mut timed_out, mut latest) = (0, 0, Duration::ZERO);
-    for number in 0..12 {
-        let seconds = 0.985 + f64::from(number) * 0.002;
-        let began = Instant::now();
-        let event = json!({"name": number, "seconds": seconds}).to_string();
-        let answer = server.invoke("sleeper", &event).await;
-        latest = latest.max(began.elapsed());
-        match answer.json() {
-            Value::Number(own) => {
-                assert_eq!(own.as_i64(), Some(number.into()));
-                answered += 1;
-            }
-            error => {
-                assert_eq!(error["errorType"], "Sandbox.Timedout", "{error}");
-                timed_out += 1;
-            }
-        }
-        // A late answer would be the next one's.
-        let next = server.invoke("sleeper", r#"{"name": "next"}"#).await;
-        assert_eq!(next.json(), "next");
-    }
-    assert!(timed_out > 0, "none was late");
-    seen("8", format!("{answered} answered, {timed_out} timed out, each once; the next got its own"), latest);
-}
+use crate::harness::{Lines, PATIENCE, TestServer, program};
 
 /// All descriptors in use: that handler's own problem, and only in that invocation.
 #[tokio::test]
@@ -81,66 +36,6 @@ def lambda_handler(event, context):
     seen("17", format!("{told}; the next invocation is served"), began.elapsed());
     assert_eq!(told, json!([pid, "Too many open files"]));
     assert_eq!(server.invoke("greedy", "{}").await.json(), pid);
-}
-
-const LUCK: &str = "
-import os, random, secrets, time, uuid
-
-
-def lambda_handler(event, context):
-    time.sleep(0.3)
-    return [os.getpid(), random.random(), secrets.token_hex(8), str(uuid.uuid4()), random.SystemRandom().random()]
-";
-
-/// A hundred at once, none of which has an environment: all are served, and none has another's luck.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_cold_starts_at_once() {
-    let server = TestServerBuilder::new()
-        .handler("luck", LUCK)
-        .file("luck/function.yaml", "Timeout: 60\n")
-        .argument("--concurrency")
-        .argument("100")
-        .start()
-        .await;
-    let began = Instant::now();
-    let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..100 {
-        requests.spawn(server.client.get(format!("{}/luck", server.http)).send());
-    }
-    let mut answers: Vec<Vec<Value>> = Vec::new();
-    while let Some(answer) = requests.join_next().await {
-        let answer = answer.unwrap().unwrap();
-        assert_eq!(answer.status(), 200);
-        answers.push(answer.json().await.unwrap());
-    }
-    let took = began.elapsed();
-    let environments: BTreeSet<i64> = answers.iter().map(|answer| answer[0].as_i64().unwrap()).collect();
-    seen("21", format!("100 answers from {} environments", environments.len()), took);
-    assert!(environments.len() > 20, "{environments:?}");
-    for what in 1..5 {
-        let values: BTreeSet<String> = answers.iter().map(|answer| answer[what].to_string()).collect();
-        assert_eq!(values.len(), 100, "two have the same number {what}");
-    }
-    seen("23", "random, secrets, uuid4 and SystemRandom differ in all of them", took);
-}
-
-/// A mistake of ours in one request.
-#[tokio::test]
-async fn a_panic_costs_one_request() {
-    let server = TestServerBuilder::new()
-        .handler("hello", "def lambda_handler(event, context): return 'hello'\n")
-        .variable("HANDLERD_TEST_FAULT", "panic-in-request")
-        .start()
-        .await;
-    let began = Instant::now();
-    let failing = server.client.get(format!("{}/hello", server.http)).header("x-panic", "1").send().await;
-    let failing = failing.expect("the client is told");
-    seen("33", format!("{}, others go on", failing.status()), began.elapsed());
-    assert_eq!(failing.status(), 500);
-    assert_eq!(failing.text().await.unwrap(), r#"{"message":"Internal Server Error"}"#);
-    assert_eq!(server.get("/hello").await.text(), "hello");
-    server.wait_for_terminal("by a mistake in handlerd: a test has asked for this panic");
-    assert_eq!(server.health().await["connections"]["http"]["panics"], 1);
 }
 
 fn version(number: usize) -> String {

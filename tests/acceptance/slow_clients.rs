@@ -101,8 +101,6 @@ async fn whoever_is_slow_is_closed_at_each_deadline() {
         println!("{port}: {counted}");
         assert_eq!(closed, [1, 6, 1, 2], "{counted}");
     }
-    crate::catalogue::seen("26", "each closed at its deadline", None);
-    crate::catalogue::seen("T14", "each closed at its deadline", None);
 }
 
 /// A phone in a train: slow, with pauses, but it goes on.

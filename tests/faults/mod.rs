@@ -6,7 +6,7 @@
 //! ```
 //!
 //! runs the tests of every row and prints the catalogue as a table: fault, expected, seen, milliseconds.
-//! `HANDLERD_TEST_ROWS=13,T18` picks rows. In every run of the tests: each row names tests that there
+//! `HANDLERD_TEST_ROWS=13,T18` picks rows, here and for the defences. In every run of the tests: each row names tests that there
 //! are, and each defence that a row names is missed by a test when `HANDLERD_TEST_WITHOUT` takes it away.
 //!
 //! A row is in `faults` (the sixty faults) or `threats` (T1 to T24). What a test has seen of a row
@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// One fault or threat.
@@ -33,6 +34,9 @@ pub struct Row {
     pub without: &'static [(&'static str, &'static str)],
 }
 
+/// Tests that are run without a defence at the same time.
+const AT_ONCE: usize = 3;
+
 const MARK: &str = "catalogue row ";
 
 /// What a test has seen of a row, for the table; with the time that this took, where it is of interest.
@@ -43,6 +47,11 @@ pub fn seen(id: &str, what: impl Display, took: impl Into<Option<Duration>>) {
 
 fn rows() -> impl Iterator<Item = &'static Row> {
     faults::ROWS.iter().chain(threats::ROWS)
+}
+
+fn is_wanted(row: &&'static Row) -> bool {
+    let wanted = std::env::var("HANDLERD_TEST_ROWS").ok();
+    wanted.is_none_or(|ids| ids.split(',').any(|id| id == row.id))
 }
 
 /// Runs tests of this very binary in a process of their own.
@@ -98,21 +107,24 @@ fn every_row_names_tests_that_there_are() {
 
 #[test]
 fn each_defence_is_missed_when_it_is_gone() {
-    let mut seen = BTreeSet::new();
-    for (row, &(defence, test)) in rows().flat_map(|row| row.without.iter().map(move |one| (row, one))) {
-        if !seen.insert((defence, test)) {
-            continue;
+    let named = rows().filter(is_wanted).flat_map(|row| row.without).collect::<BTreeSet<_>>();
+    let (left, green) = (Mutex::new(named.into_iter()), Mutex::new(Vec::new()));
+    let next = || left.lock().unwrap().next();
+    let work = || {
+        while let Some(&(defence, test)) = next() {
+            let began = Instant::now();
+            let output = run(&BTreeSet::from([test]), Some(defence));
+            let said = String::from_utf8_lossy(&output.stdout);
+            if output.status.success() || !said.contains("test result: FAILED. 0 passed; 1 failed") {
+                green.lock().unwrap().push(format!("{test} does not miss `{defence}`:\n{said}"));
+            }
+            println!("without {defence}: {test} took {:.1} s", began.elapsed().as_secs_f64());
         }
-        let began = Instant::now();
-        let output = run(&BTreeSet::from([test]), Some(defence));
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            !output.status.success() && said.contains("test result: FAILED. 0 passed; 1 failed"),
-            "{}: {test} does not miss `{defence}`:\n{said}",
-            row.id
-        );
-        println!("without {defence}: {test} is red after {:.1} s", began.elapsed().as_secs_f64());
-    }
+    };
+    // Most of them wait for something that does not come.
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    let green = green.into_inner().unwrap();
+    assert!(green.is_empty(), "{} of them:\n{}", green.len(), green.join("\n"));
 }
 
 /// What is built is what was looked at: each dependency has a version and a checksum.
@@ -141,12 +153,10 @@ fn dependencies_are_locked() {
 #[test]
 #[ignore = "minutes: runs the tests of all rows, and prints the catalogue"]
 fn table() {
-    let wanted = std::env::var("HANDLERD_TEST_ROWS").ok();
-    let wanted = |row: &&Row| wanted.as_deref().is_none_or(|ids| ids.split(',').any(|id| id == row.id));
     let mut results: BTreeMap<&str, (bool, Duration, String)> = BTreeMap::new();
     let mut failed = Vec::new();
     println!("| | what | expected | seen | ms | |\n|---|---|---|---|---|---|");
-    for row in rows().filter(wanted) {
+    for row in rows().filter(is_wanted) {
         let mut lines = Vec::new();
         let mut passed = true;
         for &test in row.tests {
