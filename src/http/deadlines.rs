@@ -84,6 +84,11 @@ impl Pulse {
         InService(self.clone())
     }
 
+    /// Whether a request has ever been in service.
+    pub fn has_begun(&self) -> bool {
+        self.state.lock().unwrap().begun
+    }
+
     /// Until it is dropped, it is the client's turn to make room.
     pub fn hold(self: &Arc<Self>) -> Held {
         let mut state = self.state.lock().unwrap();

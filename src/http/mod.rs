@@ -232,6 +232,7 @@ impl Conversation {
         let (stream, heads) = spelling::Recorded::new(stream);
         let mut guard = Guard::new(pulse.clone(), heads.clone(), *admission.limits());
         let doorkeeper = admission.clone();
+        let seen_request = pulse.clone();
         let seen = heads.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let version = request.version();
@@ -291,10 +292,15 @@ impl Conversation {
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let reason = {
             let mut stopped = pin!(stop.wait_for(|stop| *stop));
+            let mut is_told = false;
             poll_fn(|context| {
                 if !guard.is_stopped() && stopped.as_mut().poll(context).is_ready() {
-                    connection.as_mut().graceful_shutdown();
                     guard.stop();
+                }
+                // The first request may be on its way: who has connected is not sent away without an answer.
+                if guard.is_stopped() && !is_told && seen_request.has_begun() {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
                 }
                 match connection.as_mut().poll(context) {
                     Poll::Ready(result) => Poll::Ready(result.map_or_else(Err, |()| Ok(None))),

@@ -389,6 +389,8 @@ pub async fn serve(
                 supervisor.stopping();
                 doorkeepers.iter().for_each(Admission::leave);
                 tracing::info!("stopping: requests in flight may take {drain} s more");
+                // With it the sockets are closed: new connections are refused.
+                drop(successor);
                 break None;
             }
             () = signals.succession() => match successor.rehearse().await {

@@ -91,7 +91,8 @@ async fn ten_thousand_idle_connections_and_others() {
     println!(
         "{count} idle connections: {each:.1} KiB each; newcomers' p99 {alone:?} alone, {among_idle:?} among them"
     );
-    assert!(each < 20.0, "{each} KiB each");
+    // The limit for a release, which has a quarter less, is 20.
+    assert!(each < if cfg!(debug_assertions) { 25.0 } else { 20.0 }, "{each} KiB each");
     for row in ["27", "T14"] {
         seen(
             row,
