@@ -143,6 +143,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -270,6 +279,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -372,6 +390,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
