@@ -25,6 +25,8 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     /// Modules that every environment finds imported already.
     pub preload: Vec<String>,
+    /// Which versions of functions with `SnapStart` start from a snapshot.
+    pub snap_start: SnapStart,
     /// What a `requirements.txt` asks for is installed.
     pub installs_packages: bool,
     /// Serve the last version that loaded when a new one does not.
@@ -50,6 +52,17 @@ impl Settings {
             _ => &self.handlers,
         }
     }
+}
+
+/// Of functions whose `SnapStart` applies to published versions: which versions start from a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SnapStart {
+    Off,
+    /// As on AWS.
+    #[default]
+    Published,
+    /// And `$LATEST`.
+    Latest,
 }
 
 /// What keeps handlers to themselves.

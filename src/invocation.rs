@@ -165,6 +165,8 @@ pub struct Usage {
     pub duration: Duration,
     /// Only for the first invocation of an environment.
     pub init_duration: Option<Duration>,
+    /// That was no init phase, but what follows a restore from a snapshot.
+    pub restored: bool,
     pub max_memory_mb: u32,
 }
 
@@ -173,6 +175,11 @@ impl Usage {
     pub fn billed_ms(&self) -> u64 {
         let total = self.duration + self.init_duration.unwrap_or_default();
         (total.as_micros().div_ceil(1000)).max(1) as u64
+    }
+
+    /// All of a restore: AWS leaves out what it takes to fetch a snapshot, which nothing here does.
+    pub fn billed_restore_ms(&self) -> u64 {
+        self.init_duration.unwrap_or_default().as_micros().div_ceil(1000) as u64
     }
 }
 

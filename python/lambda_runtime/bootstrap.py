@@ -1,7 +1,7 @@
 """The runtime's steps, in the order in which an execution environment takes them.
 
-`prepare` in the zygote; after the fork `start` and `load`; then for each invocation `begin`, and
-one of the faults if it fails. SystemExit and KeyboardInterrupt pass through: they end the process.
+`prepare` in the zygote; after the fork `start` and `load`; in a template `take_snapshot`, and after its
+forks `restore`; then for each invocation `begin`, and one of the faults if it fails. SystemExit and KeyboardInterrupt pass through: they end the process.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import _handlerd
 
-from lambda_runtime import faults, loader, log_setup
+from lambda_runtime import faults, loader, log_setup, snapshot
 
 # Of the standard library, what nearly every handler imports, and cheaply.
 IMPORTED_AHEAD = """
@@ -103,6 +103,7 @@ def _freeze() -> None:
 def start(settings: dict) -> None:
     """Makes the forked process an environment of one function, before any of its code runs."""
     _replace_environment(settings["environment"])
+    _given.update(settings["environment"])
     _open_standard_streams()
     task_root, layers = settings["task_root"], list(settings["layers"])
     roots = [task_root, *layers]
@@ -114,12 +115,42 @@ def start(settings: dict) -> None:
     sys.dont_write_bytecode = True
     loader.forget_shadowed(roots)
     loader.install(roots, settings["bytecode_cache"])
+    snapshot.install()
     if (random := sys.modules.get("random")) is not None:
         random.seed()
     if (tempfile := sys.modules.get("tempfile")) is not None:
         tempfile.tempdir = None  # TMPDIR may name another one now
     os.chdir(task_root)
     log_setup.set_up()
+
+
+def take_snapshot() -> None:
+    """In a template, when the function is loaded: what is done once for all that are forked from it."""
+    snapshot.run_before_snapshot()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What is garbage may still hold a file or a socket open.
+    gc.collect()
+    gc.freeze()
+
+
+def restore(settings: dict) -> None:
+    """In each fork of a template: what must be its own, then the hooks. `random` itself seeds anew after
+    a fork, OpenSSL too; `uuid`, `secrets` and `os.urandom` ask the kernel."""
+    for name, value in settings["environment"].items():
+        # What the function has set to something else stays.
+        former = _given.get(name)
+        if value != former and os.environ.get(name) == former:
+            os.environ[name] = value
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        tempfile.tempdir = None
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+    snapshot.run_after_restore()
+
+
+# The variables that this environment, or its template, was started with.
+_given: dict[str, str] = {}
 
 
 def ensure_ascii() -> bool:

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::protocol::frame::{Answer, Kind, Request};
 use crate::protocol::mailbox::{Desk, Place};
 use crate::stream::Outlet;
-use crate::zygote::os_error;
+use crate::forker::os_error;
 
 /// More than this is not kept for the next time.
 const KEPT: usize = 1024 * 1024;

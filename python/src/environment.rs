@@ -1,4 +1,5 @@
-//! One execution environment, from inside: set up the process, init phase, then invoke by invoke.
+//! One execution environment, from inside: set up the process, init phase (or what follows a restore),
+//! then invoke by invoke.
 //!
 //! The gateway's side is `src/execution_environment/environment.rs`. Between invocations this thread
 //! waits at the mailbox and keeps the interpreter's lock, so threads that a handler started stand still
@@ -7,7 +8,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyOSError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
@@ -15,18 +16,18 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::channel::Channel;
-use crate::isolation;
+use crate::forker::{os_error, set_process_name};
+use crate::isolation::{self, Confinement};
 use crate::payload;
-use crate::protocol::control::{FORK_DESCRIPTORS, Fork};
+use crate::protocol::control::{Becomes, FORK_DESCRIPTORS, Fork};
 use crate::protocol::frame::{Kind, MAX_RESULT, Request};
-use crate::protocol::isolation::Paths;
 use crate::protocol::mailbox::Desk;
 use crate::stream::Outlet;
-use crate::zygote::{os_error, set_process_name};
+use crate::template;
 
 /// The pipes to the gateway live up here, where a handler that closes "all" small descriptors does
 /// not reach them, below the limit of 1,024.
-const HIGH_DESCRIPTORS: i32 = 1000;
+pub const HIGH_DESCRIPTORS: i32 = 1000;
 
 /// Runs the environment until somebody ends it: the gateway by killing it, the handler by its own
 /// doing.
@@ -34,32 +35,81 @@ pub fn run(
     py: Python<'_>,
     fork: &Fork,
     zygote: Pid,
-    descriptors: [OwnedFd; FORK_DESCRIPTORS],
-    confine: impl FnOnce(&Paths) -> Result<(), String>,
+    descriptors: Vec<OwnedFd>,
+    confinement: &Confinement,
 ) -> PyResult<()> {
+    let (channel, control) = prepare_process(fork, zygote, descriptors, Parent::Zygote).map_err(os_error)?;
     // Never closed from here: how the process ends tells the gateway more than that its pipes are
     // closed, and a handler may have closed them already.
-    let channel = prepare_process(fork, zygote, descriptors).map_err(os_error)?;
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
     if let Some(folder) = &fork.bytecode_cache {
         // What is not there yet could not be opened.
         let _ = std::fs::create_dir_all(folder);
     }
-    confine(&fork.paths).map_err(pyo3::exceptions::PyOSError::new_err)?;
+    confinement.confine(&fork.paths).map_err(PyOSError::new_err)?;
 
     let bootstrap = crate::bootstrap(py)?;
     bootstrap.call_method1("start", (settings(py, fork)?,))?;
+    let ahead = control.map(|control| (control, template::Ahead::look()));
     let handler = match bootstrap.call_method0("load") {
         Ok(handler) => handler,
         Err(error) if error.is_instance_of::<PyException>(py) => {
-            let fault = bootstrap.call_method1("init_fault", (error.into_value(py),))?;
-            let payload = fault.cast::<PyBytes>()?.as_bytes();
-            channel.report(Kind::InitFault, payload)?;
+            report_fault(py, &bootstrap, channel, error)?;
             return Ok(());
         }
         Err(exit) => return Err(exit),
     };
-    let invoker = Invoker::new(py, &bootstrap, handler)?;
+    match ahead {
+        None => serve(py, &bootstrap, handler, channel),
+        Some((control, ahead)) => {
+            template::serve(py, &bootstrap, handler, channel, control, &ahead, confinement)
+        }
+    }
+}
+
+/// The same for what a template has forked: its init phase lies behind it.
+pub fn restore(
+    py: Python<'_>,
+    fork: &Fork,
+    template: Pid,
+    descriptors: Vec<OwnedFd>,
+    (bootstrap, handler): (&Bound<'_, PyModule>, &Bound<'_, PyAny>),
+    confinement: &Confinement,
+) -> PyResult<()> {
+    let (channel, _) = prepare_process(fork, template, descriptors, Parent::Template).map_err(os_error)?;
+    let channel: &mut Channel = &mut ManuallyDrop::new(channel);
+    template::open_files_anew();
+    // Once more, inside of what its template is closed off with: what it writes is its own.
+    confinement.confine(&fork.paths).map_err(PyOSError::new_err)?;
+    if let Err(error) = bootstrap.call_method1("restore", (settings(py, fork)?,)) {
+        report_fault(py, bootstrap, channel, error)?;
+        return Err(PySystemExit::new_err(RESTORE_FAILED));
+    }
+    serve(py, bootstrap, handler.clone(), channel)
+}
+
+/// The exit status of Lambda's own runtime when a hook that runs after a restore fails.
+const RESTORE_FAILED: i32 = 65;
+
+/// The process ends after this.
+pub fn report_fault(
+    py: Python<'_>,
+    bootstrap: &Bound<'_, PyModule>,
+    channel: &mut Channel,
+    error: PyErr,
+) -> PyResult<()> {
+    let fault = bootstrap.call_method1("init_fault", (error.into_value(py),))?;
+    let payload = fault.cast::<PyBytes>()?.as_bytes();
+    channel.report(Kind::InitFault, payload)
+}
+
+fn serve<'py>(
+    py: Python<'py>,
+    bootstrap: &Bound<'py, PyModule>,
+    handler: Bound<'py, PyAny>,
+    channel: &mut Channel,
+) -> PyResult<()> {
+    let invoker = Invoker::new(py, bootstrap, handler)?;
     channel.report(Kind::Ready, b"")?;
 
     while channel.serve(py, |request, outlet, answer| {
@@ -70,35 +120,59 @@ pub fn run(
     Ok(())
 }
 
+/// Who has forked this process, and so which descriptors it must not keep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    /// None of its are a handler's business.
+    Zygote,
+    /// Those below are its init phase's, and so the handler's; those above are the template's.
+    Template,
+}
+
 /// Everything about the process that does not need Python. The order matters: the parent is checked
 /// after the death signal is set, descriptors are closed after the needed ones have moved up.
 fn prepare_process(
     fork: &Fork,
-    zygote: Pid,
-    [requests, answers, output, mailbox, gateway, bell]: [OwnedFd; FORK_DESCRIPTORS],
-) -> Result<Channel, Errno> {
-    isolation::tier_zero(zygote)?;
+    forker: Pid,
+    mut descriptors: Vec<OwnedFd>,
+    parent: Parent,
+) -> Result<(Channel, Option<OwnedFd>), Errno> {
+    isolation::tier_zero(forker)?;
     set_process_name(&fork.process_name);
     // The gateway does without huge pages; what a handler computes with may want them.
     // SAFETY: changes a setting of this process.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0) };
+    if parent == Parent::Template {
+        // SAFETY: no value of this process is used any more that owns a descriptor up there.
+        unsafe { libc::close_range(HIGH_DESCRIPTORS as u32, u32::MAX, 0) };
+    }
 
+    let is_template = fork.becomes == Becomes::Template;
+    let control = descriptors.split_off(FORK_DESCRIPTORS.min(descriptors.len())).pop();
+    let given = <[OwnedFd; FORK_DESCRIPTORS]>::try_from(descriptors).map_err(|_| Errno::BADF)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&output)?;
-    rustix::stdio::dup2_stderr(&output)?;
+    let [requests, answers, output, mailbox, gateway, bell] = &given;
+    rustix::stdio::dup2_stdout(output)?;
+    rustix::stdio::dup2_stderr(output)?;
     let up = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, HIGH_DESCRIPTORS);
     // The memory stays mapped when its descriptors are closed.
-    let (requests_end, answers_end) = (up(&requests)?, up(&answers)?);
-    let channel = Channel::new(Desk::open(&mailbox, &gateway, up(&bell)?)?, requests_end, answers_end);
-    // The zygote's descriptors are none of a handler's business; these are closed with them, once.
-    for closed in [null, requests, answers, output, mailbox, gateway, bell] {
-        let _ = closed.into_raw_fd();
+    let (requests_end, answers_end) = (up(requests)?, up(answers)?);
+    let channel = Channel::new(Desk::open(mailbox, gateway, up(bell)?)?, requests_end, answers_end);
+    let moved = control.as_ref().map(up).transpose()?;
+    if is_template != moved.is_some() {
+        return Err(Errno::BADF);
     }
-    // SAFETY: what is still wanted has moved up; no value owns a descriptor in this range any more
-    // (the zygote's own are forgotten by its loop in a child).
-    unsafe { libc::close_range(3, HIGH_DESCRIPTORS as u32 - 1, 0) };
-    Ok(channel)
+    if parent == Parent::Zygote {
+        // The zygote's descriptors are closed with these, once.
+        for closed in given.into_iter().chain(control).chain([null]) {
+            let _ = closed.into_raw_fd();
+        }
+        // SAFETY: what is still wanted has moved up; no value owns a descriptor in this range any more
+        // (the zygote's own are forgotten by its loop in a child).
+        unsafe { libc::close_range(3, HIGH_DESCRIPTORS as u32 - 1, 0) };
+    }
+    Ok((channel, moved))
 }
 
 fn settings<'py>(py: Python<'py>, fork: &Fork) -> PyResult<Bound<'py, PyDict>> {

@@ -1,6 +1,8 @@
 //! The child's side: all that runs inside CPython. Sole owner of `pyo3`.
 //!
 //! - `zygote`: the process that environments are forked from.
+//! - `template`: the process that environments of one function are forked from after its init phase.
+//! - `forker`: what those two have in common.
 //! - `environment`: one environment: process set-up, init phase, invoke by invoke.
 //! - `channel`: the mailbox and the pipes to the gateway.
 //! - `stream`: what a streamed response leaves by, while the handler runs.
@@ -14,12 +16,14 @@
 
 mod channel;
 mod environment;
+mod forker;
 mod isolation;
 mod payload;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)] // each side uses its half
 mod protocol;
 mod stream;
+mod template;
 mod trace_id;
 mod zygote;
 
@@ -62,8 +66,8 @@ macro_rules! runtime_files {
 }
 
 /// In an order in which each imports only what comes before.
-const RUNTIME_FILES: [(&str, &str); 7] =
-    runtime_files!["slow_json", "faults", "loader", "log_setup", "context", "streaming", "bootstrap"];
+const RUNTIME_FILES: [(&str, &str); 8] =
+    runtime_files!["slow_json", "faults", "loader", "log_setup", "context", "streaming", "snapshot", "bootstrap"];
 
 /// The module `lambda_runtime.bootstrap`; the first call loads the package out of this library.
 fn bootstrap(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 
 use crate::protocol::frame::{Answer, Kind, MAX_PIECE};
 use crate::protocol::mailbox::Desk;
-use crate::zygote::os_error;
+use crate::forker::os_error;
 
 /// The outlet of one invocation. `lambda_runtime.streaming` sees to it that one thread at a time uses
 /// it, and none after the invocation has ended.

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config::{Access, Account, Doors, Isolation, Limits, Settings, Template};
+use crate::config::{Access, Account, Doors, Isolation, Limits, Settings, SnapStart, Template};
 
 /// Where the functions are.
 #[derive(Args, Clone, Default)]
@@ -103,6 +103,25 @@ pub enum IsolationChoice {
     Off,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapStartChoice {
+    Off,
+    #[default]
+    Published,
+    Latest,
+}
+
+impl From<SnapStartChoice> for SnapStart {
+    fn from(choice: SnapStartChoice) -> Self {
+        match choice {
+            SnapStartChoice::Off => Self::Off,
+            SnapStartChoice::Published => Self::Published,
+            SnapStartChoice::Latest => Self::Latest,
+        }
+    }
+}
+
 impl From<TemplateOptions> for Common {
     fn from(template: TemplateOptions) -> Self {
         Self { template, ..Self::default() }
@@ -146,6 +165,7 @@ pub struct File {
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub preload: Option<Vec<String>>,
+    pub snap_start: Option<SnapStartChoice>,
     pub install_packages: Option<bool>,
     pub keep_last_good: Option<bool>,
     pub log_format: Option<super::output::LogStyle>,
@@ -225,6 +245,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         account: Account { id: account, region },
         python: common.python.python.clone().or(file.python.take()),
         preload: Vec::new(),
+        snap_start: Default::default(),
         installs_packages: true,
         keep_last_good: false,
         template,

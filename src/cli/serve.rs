@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::options::{self, Common, Place};
+use super::options::{self, Common, Place, SnapStartChoice};
 use super::output::{self, LogStyle};
 use super::{template_report, urls};
 use crate::config::{Access, Doors, Settings, Tls};
@@ -45,6 +45,10 @@ pub struct Arguments {
     /// starts sooner [default: none]
     #[arg(long, value_name = "MODULE,...", value_delimiter = ',', env = "HANDLERD_PRELOAD")]
     preload: Option<Vec<String>>,
+    /// Which versions of functions with SnapStart start from a snapshot: the published ones as on AWS,
+    /// $LATEST too, or none [default: published]
+    #[arg(long, value_name = "VERSIONS", value_enum, env = "HANDLERD_SNAP_START")]
+    snap_start: Option<SnapStartChoice>,
     /// Install what a function's requirements.txt asks for, with uv or pip [default: true]
     #[arg(long, value_name = "BOOL", env = "HANDLERD_INSTALL_PACKAGES")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -148,6 +152,7 @@ impl Arguments {
         if let Some(name) = settings.preload.iter().find(|name| !is_module_name(name)) {
             anyhow::bail!("`{name}` is no name of a Python module (`--preload`)");
         }
+        settings.snap_start = self.snap_start.or(file.snap_start).unwrap_or_default().into();
         settings.installs_packages =
             self.install_packages.or(file.install_packages).unwrap_or(settings.installs_packages);
         settings.keep_last_good =

@@ -3,6 +3,7 @@
 //!
 //! The inside is `python/src/environment.rs`.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,13 +14,14 @@ use super::line::{Expected, Line, Taken};
 use super::memory::{self, MAX_PROCESSES, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
-use super::variables::{self, Surroundings};
+use super::template::Template;
+use super::variables::{self, Start, Surroundings};
 use super::zygote::{Process, Python, Zygote, ZygoteError};
 use crate::config::Account;
 use crate::defences;
 use crate::function::{Function, Version};
 use crate::invocation::Invocation;
-use crate::protocol::control::{Exit, Fork};
+use crate::protocol::control::{Becomes, Exit, Fork};
 use crate::protocol::frame::{Kind, Request};
 
 pub struct Environment {
@@ -32,7 +34,9 @@ pub struct Environment {
     process: Process,
     line: Line,
     /// Held for its end, which comes after the process was killed.
-    _temporary_folder: TemporaryFolder,
+    temporary_folder: TemporaryFolder,
+    /// What it was forked from, and would not outlive.
+    _template: Option<Arc<Template>>,
     /// Taken by the first invocation.
     init: Option<InitReport>,
     next_nonce: u64,
@@ -52,6 +56,46 @@ pub struct InitReport {
     pub began: SystemTime,
     pub duration: Duration,
     pub output: Vec<u8>,
+    /// It was forked from a template: this is what followed the fork.
+    pub restored: bool,
+    /// The init phase of that template, if this is the first to come from it.
+    pub snapshot: Option<Box<InitReport>>,
+}
+
+/// What the parts of a start have in common.
+pub struct Plan<'a> {
+    pub function: Arc<Function>,
+    pub python: &'a Python,
+    pub packages: Option<&'a Path>,
+    pub common: &'a Common,
+    pub start: Start,
+    /// Of the init phase, or of what follows a restore.
+    pub limit: Duration,
+}
+
+/// What forks the process.
+pub enum Origin<'a> {
+    Zygote(&'a Zygote),
+    Template(&'a Arc<Template>),
+    /// The zygote, and the process is to become a template that has this end of a control socket.
+    AsTemplate(&'a Zygote, OwnedFd),
+}
+
+impl Origin<'_> {
+    fn forker(&self) -> &Zygote {
+        match self {
+            Self::Zygote(zygote) | Self::AsTemplate(zygote, _) => zygote,
+            Self::Template(template) => &template.forks,
+        }
+    }
+
+    fn becomes(&self) -> Becomes {
+        match self {
+            Self::Zygote(_) => Becomes::Environment,
+            Self::Template(_) => Becomes::Restored,
+            Self::AsTemplate(..) => Becomes::Template,
+        }
+    }
 }
 
 /// How a phase of an environment ended.
@@ -79,6 +123,8 @@ pub struct Finished {
     pub output: Vec<u8>,
     /// `python3.12`
     pub runtime: Arc<str>,
+    /// Of an environment that came from a template.
+    pub restored: bool,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -98,6 +144,7 @@ pub struct Common {
     pub state_dir: PathBuf,
     /// `http://127.0.0.1:3001`, where the Lambda API is served; not for a single invocation.
     pub control_plane: Option<String>,
+    pub snap_start: crate::config::SnapStart,
     /// The folder whose subfolders stand for S3 buckets.
     pub buckets: PathBuf,
     pub isolation: crate::config::Isolation,
@@ -106,21 +153,21 @@ pub struct Common {
 }
 
 impl Environment {
-    /// Forks a process and sees it through its init phase, for at most `limit`.
-    pub async fn start(
-        function: Arc<Function>,
-        python: &Python,
-        packages: Option<&Path>,
-        zygote: &Zygote,
-        common: &Common,
-        provisioned: bool,
-        limit: Duration,
-    ) -> Result<Self, StartError> {
-        let ticket = zygote.ticket();
+    /// Forks a process and sees it through its init phase, or what follows a restore. With it comes what
+    /// it has said when it was ready.
+    pub async fn start(plan: Plan<'_>, origin: Origin<'_>) -> Result<(Self, Vec<u8>), StartError> {
+        let Plan { function, python, packages, common, start, limit } = plan;
+        let forker = origin.forker().clone();
+        let ticket = forker.ticket();
         let began = Instant::now();
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let (line, ends) = Line::open().map_err(system)?;
-        let temporary_folder = TemporaryFolder::create(common, ticket).map_err(system)?;
+        let temporary_folder = match &origin {
+            Origin::Template(template) => TemporaryFolder::within(template, ticket),
+            Origin::AsTemplate(..) => TemporaryFolder::of_template(common, ticket),
+            Origin::Zygote(_) => TemporaryFolder::create(common, ticket),
+        }
+        .map_err(system)?;
         let log_stream = log_stream(function.version);
         let path = match python.executable.parent() {
             Some(folder) => format!("{}:{SYSTEM_PATH}", folder.display()),
@@ -134,7 +181,7 @@ impl Environment {
             temporary_folder: &temporary_folder.path.display().to_string(),
             path: &path,
             control_plane: common.control_plane.as_deref(),
-            provisioned,
+            start,
             buckets: &common.buckets,
             inherited: &common.inherited,
         };
@@ -148,14 +195,18 @@ impl Environment {
         let bytecode_cache =
             Some(common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string());
         let variables = variables::complete(&function, &surroundings);
-        let paths = isolation::paths(
+        let mut paths = isolation::paths(
             common,
             &function,
             &layers,
             &variables,
-            &temporary_folder.path,
+            temporary_folder.writable(),
             bytecode_cache.as_deref(),
         );
+        if let Origin::Template(template) = &origin {
+            // What the init phase has left there belongs to the snapshot.
+            paths.readable.push(template.temporary_folder().display().to_string());
+        }
         let fork = Fork {
             ticket,
             process_name: format!("fn:{}", function.name),
@@ -164,18 +215,28 @@ impl Environment {
             layers,
             bytecode_cache,
             paths,
+            becomes: origin.becomes(),
         };
-        let process = zygote.fork(&fork, &ends.descriptors()).await?;
+        let mut descriptors = ends.descriptors().to_vec();
+        if let Origin::AsTemplate(_, control) = &origin {
+            descriptors.push(control.as_fd());
+        }
+        let process = forker.fork(&fork, &descriptors).await?;
         // Only the environment holds them now: when it is gone, the pipes say so.
         drop(ends);
+        let template = match &origin {
+            Origin::Template(template) => Some(Arc::clone(template)),
+            _ => None,
+        };
         let mut environment = Self {
             function,
-            provisioned,
+            provisioned: start == Start::Provisioned,
             log_stream,
             runtime,
             process,
             line,
-            _temporary_folder: temporary_folder,
+            temporary_folder,
+            _template: template,
             init: None,
             next_nonce: random(),
             max_memory_kib: 0,
@@ -184,14 +245,22 @@ impl Environment {
             spoiled: false,
             idle_since: began,
         };
-        let finished = environment.phase(None, None, began, limit).await;
-        match finished.ended {
-            Ended::Answered { kind: Kind::Ready, .. } => {
+        drop(origin);
+        let mut finished = environment.phase(None, None, began, limit).await;
+        match &mut finished.ended {
+            Ended::Answered { kind: Kind::Ready, payload } => {
                 let wall = SystemTime::now().checked_sub(began.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-                let Finished { duration, output, .. } = finished;
-                environment.init = Some(InitReport { began: wall, duration, output });
+                let said = std::mem::take(payload);
+                let snapshot = environment._template.as_ref().and_then(|template| template.take_init());
+                environment.init = Some(InitReport {
+                    began: wall,
+                    duration: finished.duration,
+                    output: finished.output,
+                    restored: finished.restored,
+                    snapshot: snapshot.map(Box::new),
+                });
                 environment.idle_since = Instant::now();
-                Ok(environment)
+                Ok((environment, said))
             }
             _ => Err(StartError::Init(Arc::new(finished))),
         }
@@ -240,6 +309,14 @@ impl Environment {
         self.process.pid
     }
 
+    pub fn has_exited(&self) -> bool {
+        self.process.has_exited()
+    }
+
+    pub fn temporary_folder(&self) -> &Path {
+        &self.temporary_folder.path
+    }
+
     /// Sends `frame`, if any, and waits for one answer: both phases are this.
     async fn phase(
         &mut self,
@@ -278,6 +355,7 @@ impl Environment {
             max_memory_mb,
             output: output.take(),
             runtime: self.runtime.clone(),
+            restored: self._template.is_some(),
         }
     }
 
@@ -482,26 +560,54 @@ impl Drop for Environment {
 /// The private folder that `TMPDIR` names.
 struct TemporaryFolder {
     path: PathBuf,
+    /// Of a template: `path` lies in here, and so do the folders of what is forked from it. A process can
+    /// give up rights to files, but not gain any.
+    around: Option<PathBuf>,
 }
+
+/// The template's own, beside those of its forks.
+const OF_TEMPLATE: &str = "template";
 
 impl TemporaryFolder {
     fn create(common: &Common, ticket: u64) -> std::io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
         let path = common.state_dir.join("tmp").join(format!(
             "{}-{ticket}-{:08x}",
             std::process::id(),
             random() as u32
         ));
+        Self::make(path, None)
+    }
+
+    fn of_template(common: &Common, ticket: u64) -> std::io::Result<Self> {
+        let mut folder = Self::create(common, ticket)?;
+        let path = folder.path.join(OF_TEMPLATE);
+        let around = std::mem::take(&mut folder.path);
+        std::mem::forget(folder);
+        Self::make(path, Some(around))
+    }
+
+    fn within(template: &Template, ticket: u64) -> std::io::Result<Self> {
+        let around = template.temporary_folder().parent().unwrap_or(Path::new("/"));
+        Self::make(around.join(ticket.to_string()), None)
+    }
+
+    fn make(path: PathBuf, around: Option<PathBuf>) -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        Ok(Self { path })
+        Ok(Self { path, around })
+    }
+
+    /// What the process may write to.
+    fn writable(&self) -> &Path {
+        self.around.as_deref().unwrap_or(&self.path)
     }
 }
 
 impl Drop for TemporaryFolder {
     /// Usually empty, and gone with one call; what a handler left there may take longer.
     fn drop(&mut self) {
-        if std::fs::remove_dir(&self.path).is_err() {
-            let path = std::mem::take(&mut self.path);
+        let path = self.around.take().unwrap_or_else(|| std::mem::take(&mut self.path));
+        if std::fs::remove_dir(&path).is_err() {
             std::thread::spawn(move || std::fs::remove_dir_all(path));
         }
     }

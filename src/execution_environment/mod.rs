@@ -5,6 +5,7 @@
 //! - `zygote`: starting zygotes, forking environments, hearing how they end.
 //! - `line`, `bell`: what lies between the gateway and an environment, and how answers are noticed.
 //! - `environment`: one environment: init phase, invocations, timeout, end.
+//! - `template`: a process past its init phase, from which environments are forked (SnapStart).
 //! - `stream`: an answer that leaves piece by piece.
 //! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
 //! - `isolation`: what a function may read and write, and what is in force.
@@ -22,6 +23,7 @@ mod orphans;
 mod output;
 mod pool;
 mod stream;
+mod template;
 mod variables;
 mod zygote;
 
@@ -29,7 +31,8 @@ pub use crate::protocol::isolation::InForce;
 pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
 pub use isolation::describe as describe_isolation;
-pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor};
+pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor, Snapshot};
+pub use template::RESTORE_LIMIT;
 pub use stream::{Listener, Speaker, stream};
 pub use variables::{RESERVED, RESERVED_PREFIX};
 pub use zygote::{Python, ZygoteError};

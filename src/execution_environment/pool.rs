@@ -8,6 +8,7 @@
 
 mod failures;
 mod provisioned;
+mod snapshots;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::bell::bell;
-use super::environment::{Common, Environment, Finished, StartError};
+use super::environment::{Common, Environment, Finished, Origin, Plan, StartError};
+use super::variables::Start;
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
 use crate::defences;
@@ -28,6 +30,8 @@ use crate::protocol::isolation::InForce;
 use failures::Failures;
 use provisioned::Provision;
 pub use provisioned::Provisioned;
+use snapshots::{Ground, Slot};
+pub use snapshots::Snapshot;
 
 /// How long the first in line waits for a busy environment before one more is started. A cold start
 /// takes about as long: whoever waits less is served sooner by an environment that exists, and many
@@ -112,6 +116,8 @@ struct Pool {
     waiting: VecDeque<Waiting>,
     scaler_runs: bool,
     failures: Failures,
+    /// Where its template is, if it is to have one.
+    slot: Option<Arc<Slot>>,
     /// Whether its invocations wait for anything, as far as the last one tells.
     has_waited: bool,
 }
@@ -122,9 +128,10 @@ struct Waiting {
 }
 
 impl Pool {
-    fn new(function: Arc<Function>) -> Self {
+    fn new(function: Arc<Function>, slot: Option<Arc<Slot>>) -> Self {
         Self {
             function,
+            slot,
             idle: Vec::new(),
             busy: 0,
             starting: 0,
@@ -293,7 +300,8 @@ impl Environments {
             Some(pool) if pool.function.sequence > function.sequence => return Err(AcquireError::Retired),
             _ => {
                 self.retire_in(state, &key(function));
-                state.pools.insert(key(function), Pool::new(function.clone()));
+                let slot = Slot::of(function, self.0.common.snap_start);
+                state.pools.insert(key(function), Pool::new(function.clone(), slot));
             }
         }
         Ok(state.pools.get_mut(&key(function)).expect("just made sure"))
@@ -318,7 +326,7 @@ impl Environments {
 
     /// Sees new code through its init phase in an environment of its own, which nobody else uses.
     pub async fn rehearse(&self, function: &Arc<Function>) -> Result<(), AcquireError> {
-        self.start(function, false, self.0.limits.init_timeout).await.map(drop)
+        self.start(function, Start::OnDemand, self.0.limits.init_timeout).await.map(drop)
     }
 
     fn retire_in(&self, state: &mut State, key: &Key) {
@@ -390,7 +398,8 @@ impl Environments {
         let environments = self.clone();
         tokio::spawn(async move {
             let limit = environments.0.limits.init_timeout;
-            let started = environments.start(&function, provisioned, limit).await;
+            let start = if provisioned { Start::Provisioned } else { Start::SnapStart };
+            let started = environments.start(&function, start, limit).await;
             environments.started(&function, provisioned, started);
         });
         true
@@ -412,12 +421,39 @@ impl Environments {
         environment.is_some()
     }
 
+    /// `Start::SnapStart`: where the function has asked for that, and it is possible.
     async fn start(
         &self,
         function: &Arc<Function>,
-        provisioned: bool,
+        start: Start,
         limit: Duration,
     ) -> Result<Box<Environment>, AcquireError> {
+        let ground = self.ground(function).await?;
+        // A hundred at once would each be a hundred times slower, and none ready in its ten seconds.
+        let _turn = self.0.starts.acquire().await;
+        let mut start = start;
+        if start == Start::SnapStart {
+            start = Start::OnDemand;
+            if let Some(slot) = self.slot(function)
+                && let Some(restored) = self.restore(function, &slot, &ground).await?
+            {
+                return Ok(Box::new(restored));
+            }
+        }
+        let limit = if defences::off("init-deadline") { 100 * limit } else { limit };
+        let plan = Plan {
+            function: function.clone(),
+            python: &ground.python,
+            packages: ground.packages.as_deref(),
+            common: &self.0.common,
+            start,
+            limit,
+        };
+        let (started, _) = Environment::start(plan, Origin::Zygote(&ground.zygote)).await?;
+        Ok(Box::new(started))
+    }
+
+    async fn ground(&self, function: &Arc<Function>) -> Result<Ground, AcquireError> {
         // Looking for interpreters reads files, and may run them.
         let (environments, wanted) = (self.clone(), function.clone());
         self.preparing(function, true);
@@ -425,16 +461,8 @@ impl Environments {
         self.preparing(function, false);
         let (python, packages) =
             found.unwrap_or_else(|error| Err(AcquireError::NoPython(error.to_string())))?;
-        let packages = packages.as_deref();
         let zygote = self.0.zygotes.get(&python).await.map_err(StartError::from)?;
-        let common = &self.0.common;
-        // A hundred at once would each be a hundred times slower, and none ready in its ten seconds.
-        let _turn = self.0.starts.acquire().await;
-        let limit = if defences::off("init-deadline") { 100 * limit } else { limit };
-        let started =
-            Environment::start(function.clone(), &python, packages, &zygote, common, provisioned, limit)
-                .await?;
-        Ok(Box::new(started))
+        Ok(Ground { python, packages, zygote })
     }
 
     /// Has the packages of a function installed before anybody asks; what goes wrong has been said.
@@ -591,7 +619,7 @@ impl Environments {
     /// A fresh environment for one caller, with an init phase as long as `limit`: what Lambda does
     /// when the init phase has run out of its ten seconds, inside the invocation.
     pub async fn start_for(&self, function: &Arc<Function>, limit: Duration) -> Result<Lease, AcquireError> {
-        let environment = self.start(function, false, limit).await?;
+        let environment = self.start(function, Start::OnDemand, limit).await?;
         let mut state = self.0.state.lock().unwrap();
         state.total += 1;
         if let Some(pool) = state.pools.get_mut(&key(function))
@@ -623,6 +651,11 @@ impl Environments {
                 });
                 pool.provisioned -= lost;
                 ended += before - pool.idle.len();
+                if pool.alive() == 0
+                    && let Some(slot) = &pool.slot
+                {
+                    slot.rest();
+                }
             }
             state.total -= ended;
             Self(shared.clone()).ensure_all_provisioned(&mut state);

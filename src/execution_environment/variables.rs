@@ -41,6 +41,27 @@ pub const RESERVED: [&str; 12] = [
 ];
 pub const RESERVED_PREFIX: &str = "AWS_LAMBDA_";
 
+/// Why, and how, an environment is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    OnDemand,
+    /// Ahead of demand, to be kept.
+    Provisioned,
+    /// A template, or from one.
+    SnapStart,
+}
+
+impl Start {
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
+        }
+    }
+}
+
 pub struct Surroundings<'a> {
     pub account: &'a Account,
     /// `python3.12`
@@ -50,8 +71,7 @@ pub struct Surroundings<'a> {
     pub path: &'a str,
     /// Where the Lambda API and the event bus of this gateway are served.
     pub control_plane: Option<&'a str>,
-    /// Started ahead of demand, to be kept.
-    pub provisioned: bool,
+    pub start: Start,
     /// The folder whose subfolders stand for S3 buckets; functions learn of it once it is there.
     pub buckets: &'a Path,
     /// Of the gateway process.
@@ -125,10 +145,12 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
     set("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &configuration.memory_mb.to_string());
     set("AWS_LAMBDA_FUNCTION_VERSION", &function.version.to_string());
-    let type_of_start = if surroundings.provisioned { "provisioned-concurrency" } else { "on-demand" };
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", type_of_start);
-    set("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group());
-    set("AWS_LAMBDA_LOG_STREAM_NAME", surroundings.log_stream);
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", surroundings.start.name());
+    // A snapshot is of no one log stream: AWS leaves these out of it.
+    if surroundings.start != Start::SnapStart {
+        set("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group());
+        set("AWS_LAMBDA_LOG_STREAM_NAME", surroundings.log_stream);
+    }
     if configuration.logging.format == LogFormat::Json {
         set("AWS_LAMBDA_LOG_FORMAT", "JSON");
         set("AWS_LAMBDA_LOG_LEVEL", configuration.logging.application_level.as_deref().unwrap_or("INFO"));

@@ -1,7 +1,8 @@
 //! The gateway's side of a zygote: starts it, asks it for environments, hears how they end.
 //!
 //! The other side is `python/src/zygote.rs`. There is one zygote for each interpreter and virtual
-//! environment that functions ask for; it is started with the first environment that needs it.
+//! environment that functions ask for; it is started with the first environment that needs it. A
+//! template (`template`) is spoken to like a zygote, but has run code of a function: it is not believed.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -29,12 +30,16 @@ use super::library::ZYGOTE_COMMAND;
 use super::{isolation, orphans};
 use crate::config::Isolation;
 use crate::protocol::control::{
-    CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
+    CONTROL_FD, Exit, Fork, MAX_MESSAGE, MOST_DESCRIPTORS, PRELOAD_VARIABLE, Report,
 };
 use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, Wanted};
 
 /// CPython initialises in well under a second; a cold disk may take longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// More reports that nobody waits for than a mistake of ours explains.
+const MAX_STRAYS: u32 = 100;
+/// A template forks in a few milliseconds.
+const FORK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a zygote is started from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -140,6 +145,8 @@ struct Inner {
     environments: Mutex<HashMap<u64, Expected>>,
     ended: watch::Sender<bool>,
     isolation: OnceLock<InForce>,
+    /// What it says is checked.
+    is_template: bool,
 }
 
 /// What the gateway waits to hear of one ticket.
@@ -194,10 +201,7 @@ impl Zygote {
         let failed =
             |reason: String| ZygoteError::Start { python: python.executable.display().to_string(), reason };
         orphans::adopt();
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|error| failed(error.to_string()))?;
-        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| failed(error.to_string()))?;
+        let (ours, theirs) = control_socket().map_err(|error| failed(error.to_string()))?;
 
         let mut command = std::process::Command::new("/proc/self/exe");
         command
@@ -250,18 +254,8 @@ impl Zygote {
             }
         });
 
-        // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
-        let control = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE) };
-        let control = control.map_err(|error| failed(error.to_string()))?;
         let pid = child.id().unwrap_or_default();
-        let zygote = Self(Arc::new(Inner {
-            control,
-            pid,
-            next_ticket: AtomicU64::new(1),
-            environments: Mutex::default(),
-            ended: watch::Sender::new(false),
-            isolation: OnceLock::new(),
-        }));
+        let zygote = Self::new(ours, pid, false).map_err(|error| failed(error.to_string()))?;
         let (ready_sender, ready) = oneshot::channel();
         tokio::spawn({
             let zygote = zygote.clone();
@@ -292,8 +286,37 @@ impl Zygote {
         }
     }
 
+    fn new(control: OwnedFd, pid: u32, is_template: bool) -> std::io::Result<Self> {
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
+        let control = unsafe { AsyncFd::register_with_interest(control, Interest::READABLE) }?;
+        Ok(Self(Arc::new(Inner {
+            control,
+            pid,
+            next_ticket: AtomicU64::new(1),
+            environments: Mutex::default(),
+            ended: watch::Sender::new(false),
+            isolation: OnceLock::new(),
+            is_template,
+        })))
+    }
+
+    /// A process that forks as a zygote does, but has run code of a function.
+    pub fn of_template(control: OwnedFd, pid: u32) -> std::io::Result<Self> {
+        let template = Self::new(control, pid, true)?;
+        tokio::spawn({
+            let template = template.clone();
+            async move {
+                // Nobody waits for its word that it is ready: that came by another way.
+                template.listen(oneshot::channel().0).await;
+                template.stop();
+                template.finish();
+            }
+        });
+        Ok(template)
+    }
+
     /// The zygote takes a closed socket for the end of the gateway: it ends all it has started.
-    fn stop(&self) {
+    pub fn stop(&self) {
         let _ = rustix::net::shutdown(self.0.control.get_ref(), rustix::net::Shutdown::Both);
     }
 
@@ -310,7 +333,7 @@ impl Zygote {
     pub async fn fork(
         &self,
         fork: &Fork,
-        descriptors: &[BorrowedFd<'_>; FORK_DESCRIPTORS],
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<Process, ZygoteError> {
         let message = serde_json::to_vec(fork).map_err(|error| ZygoteError::Fork(error.to_string()))?;
         if message.len() > MAX_MESSAGE {
@@ -332,19 +355,26 @@ impl Zygote {
             self.0.environments.lock().unwrap().remove(&fork.ticket);
             return Err(ZygoteError::Ended);
         }
-        match forked.await {
+        let forked = match self.0.is_template {
+            false => forked.await,
+            // What a function has registered to be called at a fork may never return.
+            true => match tokio::time::timeout(FORK_LIMIT, forked).await {
+                Ok(forked) => forked,
+                Err(_) => {
+                    self.stop();
+                    return Err(ZygoteError::Ended);
+                }
+            },
+        };
+        match forked {
             Ok(Ok((pid, pidfd))) => Ok(Process { pid, pidfd, exit }),
             Ok(Err(reason)) => Err(ZygoteError::Fork(reason)),
             Err(_) => Err(ZygoteError::Ended),
         }
     }
 
-    fn send(
-        &self,
-        message: &[u8],
-        descriptors: &[BorrowedFd<'_>; FORK_DESCRIPTORS],
-    ) -> rustix::io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FORK_DESCRIPTORS))];
+    fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
         let control = self.0.control.get_ref();
@@ -352,7 +382,8 @@ impl Zygote {
             match rustix::net::sendmsg(control, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)
             {
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => std::thread::yield_now(),
+                // A template that does not read is as good as gone; the gateway waits for none.
+                Err(rustix::io::Errno::AGAIN) if !self.0.is_template => std::thread::yield_now(),
                 other => return other.map(drop),
             }
         }
@@ -362,12 +393,19 @@ impl Zygote {
     async fn listen(&self, ready: oneshot::Sender<usize>) {
         let mut ready = Some(ready);
         let mut buffer = vec![0; MAX_MESSAGE];
+        let mut strays = 0;
         while let Ok(mut guard) = self.0.control.readable().await {
             match guard.try_io(|control| Ok(receive(control.get_ref(), &mut buffer)?)) {
                 Err(_would_block) => {}
                 Ok(Err(_)) | Ok(Ok((0, _))) => return,
                 Ok(Ok((length, descriptor))) => match serde_json::from_slice(&buffer[..length]) {
-                    Ok(report) => self.hear(report, descriptor, &mut ready),
+                    Ok(report) => {
+                        let was_expected = self.hear(report, descriptor, &mut ready);
+                        strays += u32::from(!was_expected && self.0.is_template);
+                        if strays > MAX_STRAYS {
+                            return;
+                        }
+                    }
                     Err(error) => {
                         tracing::error!("a zygote sent nonsense: {error}");
                         return;
@@ -377,34 +415,39 @@ impl Zygote {
         }
     }
 
-    fn hear(&self, report: Report, pidfd: Option<OwnedFd>, ready: &mut Option<oneshot::Sender<usize>>) {
+    /// `false`: nobody waits to hear this.
+    fn hear(
+        &self,
+        report: Report,
+        pidfd: Option<OwnedFd>,
+        ready: &mut Option<oneshot::Sender<usize>>,
+    ) -> bool {
         let mut environments = self.0.environments.lock().unwrap();
         match report {
             Report::Ready { python, prefix, threads, isolation } => {
                 let _ = self.0.isolation.set(isolation);
                 tracing::debug!("zygote {} is ready: Python {python} in {prefix}", self.0.pid);
-                if let Some(ready) = ready.take() {
-                    let _ = ready.send(threads);
-                }
+                ready.take().map(|ready| ready.send(threads)).is_some()
             }
             Report::Forked { ticket, pid } => {
                 let expected = environments.get_mut(&ticket).and_then(|expected| expected.forked.take());
+                let was_expected = expected.is_some();
+                let pidfd = pidfd.filter(|pidfd| !self.0.is_template || is_child(pid, pidfd, self.0.pid));
                 if let (Some(forked), Some(pidfd)) = (expected, pidfd)
                     && let Err(Ok((_, pidfd))) = forked.send(Ok((pid, pidfd)))
                 {
                     // Whoever wanted it has gone away meanwhile.
                     let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                 }
+                was_expected
             }
             Report::Failed { ticket, reason } => {
-                if let Some(forked) = environments.remove(&ticket).and_then(|expected| expected.forked) {
-                    let _ = forked.send(Err(reason));
-                }
+                let forked = environments.remove(&ticket).and_then(|expected| expected.forked);
+                forked.map(|forked| forked.send(Err(reason))).is_some()
             }
             Report::Exited { ticket, exit } => {
-                if let Some(expected) = environments.remove(&ticket) {
-                    expected.exit.send_replace(Some(exit));
-                }
+                let expected = environments.remove(&ticket);
+                expected.map(|expected| expected.exit.send_replace(Some(exit))).is_some()
             }
         }
     }
@@ -416,6 +459,27 @@ impl Zygote {
             expected.exit.send_replace(Some(Exit::Signal(Signal::KILL.as_raw())));
         }
     }
+}
+
+/// The gateway's end, which does not block, and the other one.
+pub fn control_socket() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Whether this is a child of a template, and the pidfd is that child's: whoever is killed by it, and
+/// whose memory is looked at, must belong to the function.
+fn is_child(pid: i32, pidfd: &OwnedFd, template: u32) -> bool {
+    let text = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+    let number = |line: Option<&str>| line?.split_whitespace().last()?.parse::<i64>().ok();
+    let status = text(format!("/proc/{pid}/status"));
+    // After that: while the pidfd is of a process that is there, its number is not another's.
+    let information = text(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd)));
+    let meant = number(information.lines().find(|line| line.starts_with("Pid:")));
+    let parent = number(status.lines().find(|line| line.starts_with("PPid:")));
+    meant == Some(i64::from(pid)) && parent == Some(i64::from(template))
 }
 
 fn receive(control: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {

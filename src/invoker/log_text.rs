@@ -1,7 +1,8 @@
 //! The log of an invocation: what the function printed, between the lines that the platform writes.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::execution_environment::InitReport;
 use crate::function::{Function, LogFormat};
 use crate::invocation::{Failure, Outcome, Usage};
 
@@ -13,11 +14,13 @@ pub struct Invocation<'a> {
     pub began: SystemTime,
     pub outcome: &'a Outcome,
     pub usage: &'a Usage,
-    /// Of the environment's init phase, if this is its first invocation.
-    pub init_output: Option<&'a [u8]>,
+    /// Of the environment's init phase or restore, if this is its first invocation.
+    pub init: Option<&'a InitReport>,
     pub output: &'a [u8],
-    /// The handler could not be loaded; `output` is the init phase's.
+    /// The handler could not be loaded, or not be restored; `output` is from that.
     pub in_init: bool,
+    /// The environment came from a snapshot, or should have.
+    pub restored: bool,
 }
 
 impl Invocation<'_> {
@@ -31,21 +34,15 @@ impl Invocation<'_> {
     fn plain(&self) -> Vec<u8> {
         let Self { request_id, usage, .. } = self;
         let mut log = Vec::with_capacity(512 + self.output.len());
-        if let Some(output) = self.init_output {
-            push(&mut log, &format!("INIT_START Runtime Version: {}\n", self.runtime()));
-            push_output(&mut log, output);
+        if let Some(init) = self.init {
+            self.push_start(&mut log, init);
         }
         if self.in_init {
-            push(&mut log, &format!("INIT_START Runtime Version: {}\n", self.runtime()));
+            let (word, phase, name) = self.words();
+            push(&mut log, &format!("{word}_START Runtime Version: {}\n", self.runtime()));
             push_output(&mut log, self.output);
-            push(
-                &mut log,
-                &format!(
-                    "INIT_REPORT Init Duration: {:.2} ms\tPhase: init\t{}\n",
-                    milliseconds(usage),
-                    self.status()
-                ),
-            );
+            let (took, status) = (milliseconds(usage), self.status());
+            push(&mut log, &format!("{word}_REPORT {name} Duration: {took:.2} ms\t{phase}{status}\n"));
         }
         push(&mut log, &format!("START RequestId: {request_id} Version: {}\n", self.function.version));
         if !self.in_init {
@@ -77,8 +74,14 @@ impl Invocation<'_> {
                 usage.max_memory_mb,
             ),
         );
-        if let Some(init) = usage.init_duration {
-            push(&mut log, &format!("Init Duration: {:.2} ms\t", init.as_secs_f64() * 1000.0));
+        match usage.init_duration {
+            Some(restore) if usage.restored => {
+                let (took, billed) = (in_milliseconds(restore), usage.billed_restore_ms());
+                let text = format!("Restore Duration: {took:.2} ms\tBilled Restore Duration: {billed} ms\t");
+                push(&mut log, &text);
+            }
+            Some(init) => push(&mut log, &format!("Init Duration: {:.2} ms\t", in_milliseconds(init))),
+            None => {}
         }
         // A handler that raised is no error of the platform: its REPORT line looks like any other.
         if matches!(self.outcome.failure(), Some(failure) if *failure != Failure::Raised) {
@@ -91,16 +94,14 @@ impl Invocation<'_> {
     fn json(&self) -> Vec<u8> {
         let mut log = Vec::with_capacity(512 + self.output.len());
         let end = self.began + self.usage.duration;
-        if self.in_init || self.init_output.is_some() {
-            let record = serde_json::json!({
-                "initializationType": "on-demand", "phase": "init", "runtimeVersion": self.runtime(),
-                "functionName": self.function.name.as_str(), "functionVersion": self.function.version.to_string(),
-            });
-            push_json(&mut log, self.began, "platform.initStart", record);
-            push_output(
-                &mut log,
-                if self.in_init { self.output } else { self.init_output.unwrap_or_default() },
-            );
+        match self.init {
+            Some(init) => self.push_json_start(&mut log, init),
+            None if self.in_init => {
+                let kind = if self.restored { "platform.restoreStart" } else { "platform.initStart" };
+                push_json(&mut log, self.began, kind, self.phase_record(self.restored));
+                push_output(&mut log, self.output);
+            }
+            None => {}
         }
         let start =
             serde_json::json!({"requestId": self.request_id, "version": self.function.version.to_string()});
@@ -115,8 +116,14 @@ impl Invocation<'_> {
             "memorySizeMB": self.function.configuration.memory_mb,
             "maxMemoryUsedMB": self.usage.max_memory_mb,
         });
-        if let Some(init) = self.usage.init_duration {
-            metrics["initDurationMs"] = rounded(init.as_secs_f64() * 1000.0).into();
+        match self.usage.init_duration {
+            // The second name is the first one's like; AWS documents the first alone.
+            Some(restore) if self.usage.restored => {
+                metrics["restoreDurationMs"] = rounded(in_milliseconds(restore)).into();
+                metrics["billedRestoreDurationMs"] = self.usage.billed_restore_ms().into();
+            }
+            Some(init) => metrics["initDurationMs"] = rounded(in_milliseconds(init)).into(),
+            None => {}
         }
         let mut record =
             serde_json::json!({"requestId": self.request_id, "metrics": metrics, "status": status});
@@ -125,6 +132,54 @@ impl Invocation<'_> {
         }
         push_json(&mut log, end, "platform.report", record);
         log
+    }
+
+    /// What came before the first invocation. AWS writes of a snapshot when the version is published; here
+    /// that is told with the first invocation that came from it.
+    fn push_start(&self, log: &mut Vec<u8>, init: &InitReport) {
+        if let Some(snapshot) = &init.snapshot {
+            self.push_start(log, snapshot);
+            let took = in_milliseconds(snapshot.duration);
+            // Whether AWS says more in this line of a phase that went well is not known to us.
+            push(log, &format!("INIT_REPORT Init Duration: {took:.2} ms\tPhase: init\n"));
+        }
+        let word = if init.restored { "RESTORE" } else { "INIT" };
+        push(log, &format!("{word}_START Runtime Version: {}\n", self.runtime()));
+        push_output(log, &init.output);
+        if init.restored {
+            push(log, &format!("RESTORE_REPORT Restore Duration: {:.2} ms\n", in_milliseconds(init.duration)));
+        }
+    }
+
+    fn push_json_start(&self, log: &mut Vec<u8>, init: &InitReport) {
+        if let Some(snapshot) = &init.snapshot {
+            push_json(log, snapshot.began, "platform.initStart", self.phase_record(true));
+            push_output(log, &snapshot.output);
+        }
+        let kind = if init.restored { "platform.restoreStart" } else { "platform.initStart" };
+        push_json(log, if init.restored { init.began } else { self.began }, kind, self.phase_record(init.restored));
+        push_output(log, &init.output);
+        if init.restored {
+            let metrics = serde_json::json!({"durationMs": rounded(in_milliseconds(init.duration))});
+            let record = serde_json::json!({"status": "success", "metrics": metrics});
+            push_json(log, init.began + init.duration, "platform.restoreReport", record);
+        }
+    }
+
+    fn phase_record(&self, snapshot: bool) -> serde_json::Value {
+        serde_json::json!({
+            "initializationType": if snapshot { "snap-start" } else { "on-demand" }, "phase": "init",
+            "runtimeVersion": self.runtime(), "functionName": self.function.name.as_str(),
+            "functionVersion": self.function.version.to_string(),
+        })
+    }
+
+    /// Of a phase that has failed. That a failed restore is told like a failed init phase is our guess.
+    fn words(&self) -> (&'static str, &'static str, &'static str) {
+        match self.restored {
+            true => ("RESTORE", "", "Restore"),
+            false => ("INIT", "Phase: init\t", "Init"),
+        }
     }
 
     fn status(&self) -> String {
@@ -159,7 +214,11 @@ impl Invocation<'_> {
 }
 
 fn milliseconds(usage: &Usage) -> f64 {
-    usage.duration.as_secs_f64() * 1000.0
+    in_milliseconds(usage.duration)
+}
+
+fn in_milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 fn rounded(milliseconds: f64) -> f64 {
@@ -186,8 +245,6 @@ fn push_json(log: &mut Vec<u8>, time: SystemTime, kind: &str, record: serde_json
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::function::{Code, Configuration};
 
@@ -208,10 +265,23 @@ mod tests {
         }
     }
 
-    fn log(outcome: &Outcome, init: Option<&[u8]>, output: &[u8], in_init: bool) -> String {
+    fn init(output: &[u8], restored: bool, snapshot: Option<InitReport>) -> InitReport {
+        let duration = Duration::from_micros(110_100);
+        let output = output.to_vec();
+        InitReport {
+            began: SystemTime::UNIX_EPOCH,
+            duration,
+            output,
+            restored,
+            snapshot: snapshot.map(Box::new),
+        }
+    }
+
+    fn log(outcome: &Outcome, init: Option<InitReport>, output: &[u8], in_init: bool) -> String {
         let usage = Usage {
             duration: Duration::from_micros(3010),
-            init_duration: init.map(|_| Duration::from_micros(110_100)),
+            init_duration: init.as_ref().map(|init| init.duration),
+            restored: init.as_ref().is_some_and(|init| init.restored),
             max_memory_mb: 36,
         };
         let invocation = Invocation {
@@ -221,9 +291,10 @@ mod tests {
             began: SystemTime::UNIX_EPOCH,
             outcome,
             usage: &usage,
-            init_output: init,
+            init: init.as_ref(),
             output,
             in_init,
+            restored: false,
         };
         String::from_utf8(invocation.text()).unwrap()
     }
@@ -231,13 +302,31 @@ mod tests {
     #[test]
     fn a_first_invocation() {
         let outcome = Outcome::Returned { payload: b"null".to_vec(), raw: false };
-        insta::assert_snapshot!(log(&outcome, Some(b"importing"), b"hi\n", false).replace('\t', "<TAB>"), @r"
+        insta::assert_snapshot!(log(&outcome, Some(init(b"importing", false, None)), b"hi\n", false).replace('\t', "<TAB>"), @r"
         INIT_START Runtime Version: python:3.12
         importing
         START RequestId: ID Version: $LATEST
         hi
         END RequestId: ID
         REPORT RequestId: ID<TAB>Duration: 3.01 ms<TAB>Billed Duration: 114 ms<TAB>Memory Size: 128 MB<TAB>Max Memory Used: 36 MB<TAB>Init Duration: 110.10 ms<TAB>
+        ");
+    }
+
+    #[test]
+    fn a_first_invocation_after_a_restore() {
+        let outcome = Outcome::Returned { payload: b"null".to_vec(), raw: false };
+        let restored = init(b"hook\n", true, Some(init(b"importing\n", false, None)));
+        insta::assert_snapshot!(log(&outcome, Some(restored), b"hi\n", false).replace('\t', "<TAB>"), @r"
+        INIT_START Runtime Version: python:3.12
+        importing
+        INIT_REPORT Init Duration: 110.10 ms<TAB>Phase: init
+        RESTORE_START Runtime Version: python:3.12
+        hook
+        RESTORE_REPORT Restore Duration: 110.10 ms
+        START RequestId: ID Version: $LATEST
+        hi
+        END RequestId: ID
+        REPORT RequestId: ID<TAB>Duration: 3.01 ms<TAB>Billed Duration: 114 ms<TAB>Memory Size: 128 MB<TAB>Max Memory Used: 36 MB<TAB>Restore Duration: 110.10 ms<TAB>Billed Restore Duration: 111 ms<TAB>
         ");
     }
 

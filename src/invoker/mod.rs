@@ -35,7 +35,7 @@ use crate::defences;
 use crate::delivery::Delivery;
 use crate::deployment::{Deployment, Deployments, ResolveError};
 use crate::execution_environment::{
-    AcquireError, Ended, Environments, Finished, InitReport, Lease, Speaker, StartError,
+    AcquireError, Ended, Environments, Finished, InitReport, Lease, RESTORE_LIMIT, Speaker, StartError,
 };
 use crate::function::{Function, FunctionName, LATEST, Version};
 use crate::history::{Entry, History, Part};
@@ -309,7 +309,9 @@ impl Invoker {
     async fn acquire(&self, function: &Arc<Function>) -> Result<Acquired, AcquireError> {
         let result = self.0.environments.acquire(function).await;
         let timed_out = match &result {
-            Err(AcquireError::Start(StartError::Init(finished))) => finished.ended == Ended::TimedOut,
+            Err(AcquireError::Start(StartError::Init(finished))) => {
+                finished.ended == Ended::TimedOut && !finished.restored
+            }
             _ => false,
         };
         let timeout = function.configuration.timeout;
@@ -370,9 +372,14 @@ impl Invoker {
         let usage = Usage {
             duration: finished.duration,
             init_duration: init.as_ref().map(|init| init.duration),
+            restored: init.as_ref().is_some_and(|init| init.restored),
             max_memory_mb: finished.max_memory_mb,
         };
-        let outcome = outcome::of(finished.ended, &invocation.request_id, function.configuration.timeout);
+        let timeout = match in_init && finished.restored {
+            true => RESTORE_LIMIT,
+            false => function.configuration.timeout,
+        };
+        let outcome = outcome::of(finished.ended, &invocation.request_id, timeout);
         let log = log_text::Invocation {
             function,
             runtime: &finished.runtime,
@@ -380,9 +387,10 @@ impl Invoker {
             began,
             outcome: &outcome,
             usage: &usage,
-            init_output: init.as_ref().map(|init| init.output.as_slice()),
+            init: init.as_ref(),
             output: &finished.output,
             in_init,
+            restored: finished.restored,
         }
         .text();
         if init.is_some() && !in_init {
@@ -391,6 +399,9 @@ impl Invoker {
         // What cannot be loaded has been explained when it was saved; not again with every request.
         if !(in_init && self.has_been_told(function, &outcome)) {
             if let Some(init) = &init {
+                if let Some(snapshot) = &init.snapshot {
+                    show_output(&function.name, &snapshot.output);
+                }
                 show_output(&function.name, &init.output);
             }
             show_output(&function.name, &finished.output);

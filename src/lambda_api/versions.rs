@@ -16,6 +16,7 @@ use super::request::{self, check_length};
 use crate::control_plane::Routes;
 use crate::control_plane::Scope::{Deploy, Read};
 use crate::deployment::Deployed;
+use crate::execution_environment::Snapshot;
 use crate::function::{LATEST, Version};
 use crate::published::{DeleteError, PublishError};
 
@@ -56,7 +57,13 @@ async fn publish(
         match api.invoker.published().publish(&function, asked.description.as_deref()).await {
             Ok(version) => {
                 let qualifier = version.version.to_string();
-                let described = describe(&api, &version, &region, Some(&qualifier));
+                let mut described = describe(&api, &version, &region, Some(&qualifier));
+                if api.invoker.environments().snapshot(&version) == Snapshot::Absent {
+                    // It is being taken, or will be in a moment.
+                    described["State"] = json!("Pending");
+                    described["StateReason"] = json!("The function is being created.");
+                    described["StateReasonCode"] = json!("Creating");
+                }
                 return Ok((StatusCode::CREATED, Json(described)));
             }
             Err(PublishError::Changing(_)) if attempt < TRIES => {

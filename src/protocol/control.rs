@@ -1,5 +1,7 @@
-//! Gateway <-> zygote. Rare messages (one per environment), so they are JSON; file descriptors
-//! travel beside them.
+//! Gateway <-> whoever forks: a zygote, or a template (SnapStart). Rare messages (one per environment), so
+//! they are JSON; file descriptors travel beside them.
+//!
+//! What a zygote says is believed. A template has run a function's own code, so what it says is hostile.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,10 @@ pub const MAX_MESSAGE: usize = 128 * 1024;
 /// answers to, the pipe for stdout and stderr, the mailbox, the gateway's page, the bell.
 pub const FORK_DESCRIPTORS: usize = 6;
 
-/// Gateway to zygote: make an execution environment.
+/// With a [`Fork`] that becomes a template there is one more: its end of a control socket of its own.
+pub const MOST_DESCRIPTORS: usize = FORK_DESCRIPTORS + 1;
+
+/// Gateway to zygote or template: make an execution environment.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Fork {
     /// Names this environment in later messages; process ids are reused, tickets are not.
@@ -35,9 +40,22 @@ pub struct Fork {
     pub bytecode_cache: Option<String>,
     /// Beside the interpreter and the system's libraries.
     pub paths: Paths,
+    pub becomes: Becomes,
 }
 
-/// Zygote to gateway.
+/// What a forked process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Becomes {
+    /// Runs the init phase, then serves.
+    Environment,
+    /// Runs the init phase, then forks environments that need none. Whatever stands in the way of that
+    /// is the payload of its word that it is ready.
+    Template,
+    /// Forked by a template: serves.
+    Restored,
+}
+
+/// Zygote or template to gateway.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
     /// CPython is initialised, the standard library is imported.

@@ -111,6 +111,7 @@ impl House {
             state_dir: state_dir.clone(),
             buckets: std::path::absolute(&settings.buckets)?,
             control_plane: served_at,
+            snap_start: settings.snap_start,
             isolation: settings.isolation.clone(),
             inherited,
         };

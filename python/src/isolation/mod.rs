@@ -65,6 +65,18 @@ impl Isolation {
     }
 }
 
+/// What an environment is closed off with, as its zygote has found it.
+pub struct Confinement {
+    pub isolation: Isolation,
+    pub interpreter: Interpreter,
+}
+
+impl Confinement {
+    pub fn confine(&self, paths: &Paths) -> Result<(), String> {
+        self.isolation.confine(paths, &self.interpreter)
+    }
+}
+
 /// What the process can be told to do that needs no rights and no kernel of a certain age.
 pub fn tier_zero(zygote: Pid) -> Result<(), rustix::io::Errno> {
     use rustix::process::{Resource, Rlimit, Signal};

@@ -78,6 +78,7 @@ mod tests {
             max_memory_mb: 0,
             output: Vec::new(),
             runtime: "python3.12".into(),
+            restored: false,
         };
         AcquireError::Start(StartError::Init(Arc::new(finished)))
     }

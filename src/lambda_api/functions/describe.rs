@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::LambdaApi;
 use super::Uploads;
+use crate::execution_environment::Snapshot;
 use crate::function::{Function, LogFormat, Version};
 use crate::hexadecimal::hex;
 
@@ -23,7 +24,8 @@ pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: O
     let architecture = upload.and_then(|upload| upload.architecture);
     let runtime = (api.runtime_of)(function);
     let role = configuration.role.clone().unwrap_or_else(|| format!("arn:aws:iam::{account}:role/handlerd"));
-    let published = function.version != Version::Latest;
+    let snapshot = api.invoker.environments().snapshot(function);
+    let is_optimized = !matches!(snapshot, Snapshot::Off | Snapshot::Impossible(_));
     let mut description = json!({
         "Architectures": [architecture.as_deref().unwrap_or(own)],
         "CodeSha256": sha256,
@@ -42,7 +44,7 @@ pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: O
         "Runtime": runtime,
         "SnapStart": {
             "ApplyOn": if configuration.snap_start { "PublishedVersions" } else { "None" },
-            "OptimizationStatus": if configuration.snap_start && published { "On" } else { "Off" },
+            "OptimizationStatus": if is_optimized { "On" } else { "Off" },
         },
         "Timeout": configuration.timeout.as_secs(),
         "TracingConfig": {"Mode": if configuration.traced { "Active" } else { "PassThrough" }},
@@ -51,7 +53,12 @@ pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: O
     match function.version {
         Version::Latest => api.progress.describe(name, &mut description),
         Version::Number(_) => {
-            description["State"] = json!("Active");
+            let (state, reason) = state_of(&snapshot);
+            description["State"] = json!(state);
+            if let Some((code, text)) = reason {
+                description["StateReason"] = json!(text);
+                description["StateReasonCode"] = json!(code);
+            }
             description["LastUpdateStatus"] = json!("Successful");
         }
     }
@@ -69,6 +76,21 @@ pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: O
     }
     description["RevisionId"] = revision_id(function, &description).into();
     sorted(description)
+}
+
+/// Of a published version, with the code and the text of its reason. Of a snapshot that cannot be taken
+/// AWS has nothing to say, as it can take any: then `OptimizationStatus` is `Off`, and the reason says why.
+fn state_of(snapshot: &Snapshot) -> (&'static str, Option<(&'static str, String)>) {
+    match snapshot {
+        Snapshot::Off | Snapshot::Absent | Snapshot::Present => ("Active", None),
+        Snapshot::InMaking => {
+            ("Pending", Some(("Creating", "The function is being created.".to_owned())))
+        }
+        Snapshot::Impossible(reason) => {
+            ("Active", Some(("SnapStartNotPossible", format!("It is started without a snapshot: {reason}"))))
+        }
+        Snapshot::Failed(reason) => ("Failed", Some(("FunctionError", reason.clone()))),
+    }
 }
 
 /// With the size of its file, as long as it is there: a deleted version goes on serving its functions.
