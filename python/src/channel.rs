@@ -7,10 +7,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
+use crate::forker::os_error;
 use crate::protocol::frame::{Answer, Kind, Request};
 use crate::protocol::mailbox::{Desk, Place};
 use crate::stream::Outlet;
-use crate::forker::os_error;
 
 /// More than this is not kept for the next time.
 const KEPT: usize = 1024 * 1024;

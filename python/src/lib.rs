@@ -66,8 +66,16 @@ macro_rules! runtime_files {
 }
 
 /// In an order in which each imports only what comes before.
-const RUNTIME_FILES: [(&str, &str); 8] =
-    runtime_files!["slow_json", "faults", "loader", "log_setup", "context", "streaming", "snapshot", "bootstrap"];
+const RUNTIME_FILES: [(&str, &str); 8] = runtime_files![
+    "slow_json",
+    "faults",
+    "loader",
+    "log_setup",
+    "context",
+    "streaming",
+    "snapshot",
+    "bootstrap"
+];
 
 /// The module `lambda_runtime.bootstrap`; the first call loads the package out of this library.
 fn bootstrap(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -10,9 +10,9 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::forker::os_error;
 use crate::protocol::frame::{Answer, Kind, MAX_PIECE};
 use crate::protocol::mailbox::Desk;
-use crate::forker::os_error;
 
 /// The outlet of one invocation. `lambda_runtime.streaming` sees to it that one thread at a time uses
 /// it, and none after the invocation has ended.

@@ -209,7 +209,10 @@ impl Environment {
         }
         let fork = Fork {
             ticket,
-            process_name: format!("fn:{}", function.name),
+            process_name: match origin {
+                Origin::AsTemplate(..) => format!("snap:{}", function.name),
+                _ => format!("fn:{}", function.name),
+            },
             environment: variables,
             task_root: function.task_root.display().to_string(),
             layers,
@@ -307,6 +310,13 @@ impl Environment {
 
     pub fn pid(&self) -> i32 {
         self.process.pid
+    }
+
+    /// Puts a line before what the init phase has printed.
+    pub fn note(&mut self, line: &str) {
+        if let Some(init) = &mut self.init {
+            init.output.splice(..0, format!("{line}\n").into_bytes());
+        }
     }
 
     pub fn has_exited(&self) -> bool {

@@ -32,7 +32,7 @@ pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
 pub use isolation::describe as describe_isolation;
 pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor, Snapshot};
-pub use template::RESTORE_LIMIT;
 pub use stream::{Listener, Speaker, stream};
+pub use template::RESTORE_LIMIT;
 pub use variables::{RESERVED, RESERVED_PREFIX};
 pub use zygote::{Python, ZygoteError};

@@ -30,8 +30,8 @@ use crate::protocol::isolation::InForce;
 use failures::Failures;
 use provisioned::Provision;
 pub use provisioned::Provisioned;
-use snapshots::{Ground, Slot};
 pub use snapshots::Snapshot;
+use snapshots::{Ground, Slot};
 
 /// How long the first in line waits for a busy environment before one more is started. A cold start
 /// takes about as long: whoever waits less is served sooner by an environment that exists, and many
@@ -432,12 +432,14 @@ impl Environments {
         // A hundred at once would each be a hundred times slower, and none ready in its ten seconds.
         let _turn = self.0.starts.acquire().await;
         let mut start = start;
+        let mut note = None;
         if start == Start::SnapStart {
             start = Start::OnDemand;
-            if let Some(slot) = self.slot(function)
-                && let Some(restored) = self.restore(function, &slot, &ground).await?
-            {
-                return Ok(Box::new(restored));
+            if let Some(slot) = self.slot(function) {
+                if let Some(restored) = self.restore(function, &slot, &ground).await? {
+                    return Ok(Box::new(restored));
+                }
+                note = slot.note();
             }
         }
         let limit = if defences::off("init-deadline") { 100 * limit } else { limit };
@@ -449,7 +451,10 @@ impl Environments {
             start,
             limit,
         };
-        let (started, _) = Environment::start(plan, Origin::Zygote(&ground.zygote)).await?;
+        let (mut started, _) = Environment::start(plan, Origin::Zygote(&ground.zygote)).await?;
+        if let Some(note) = note {
+            started.note(&note);
+        }
         Ok(Box::new(started))
     }
 

@@ -330,11 +330,7 @@ impl Zygote {
     }
 
     /// Forks an environment that holds these descriptors.
-    pub async fn fork(
-        &self,
-        fork: &Fork,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<Process, ZygoteError> {
+    pub async fn fork(&self, fork: &Fork, descriptors: &[BorrowedFd<'_>]) -> Result<Process, ZygoteError> {
         let message = serde_json::to_vec(fork).map_err(|error| ZygoteError::Fork(error.to_string()))?;
         if message.len() > MAX_MESSAGE {
             return Err(ZygoteError::Fork("its environment variables are too long".into()));

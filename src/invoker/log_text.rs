@@ -147,7 +147,10 @@ impl Invocation<'_> {
         push(log, &format!("{word}_START Runtime Version: {}\n", self.runtime()));
         push_output(log, &init.output);
         if init.restored {
-            push(log, &format!("RESTORE_REPORT Restore Duration: {:.2} ms\n", in_milliseconds(init.duration)));
+            push(
+                log,
+                &format!("RESTORE_REPORT Restore Duration: {:.2} ms\n", in_milliseconds(init.duration)),
+            );
         }
     }
 
@@ -157,7 +160,12 @@ impl Invocation<'_> {
             push_output(log, &snapshot.output);
         }
         let kind = if init.restored { "platform.restoreStart" } else { "platform.initStart" };
-        push_json(log, if init.restored { init.began } else { self.began }, kind, self.phase_record(init.restored));
+        push_json(
+            log,
+            if init.restored { init.began } else { self.began },
+            kind,
+            self.phase_record(init.restored),
+        );
         push_output(log, &init.output);
         if init.restored {
             let metrics = serde_json::json!({"durationMs": rounded(in_milliseconds(init.duration))});

@@ -42,7 +42,8 @@ impl Invoker {
     fn take_snapshots(&self, known: &mut HashSet<(FunctionName, Version)>) {
         let versions: Vec<Arc<Function>> =
             self.published().wanted().into_iter().map(|(function, _)| function).collect();
-        let names: HashSet<_> = versions.iter().map(|version| (version.name.clone(), version.version)).collect();
+        let names: HashSet<_> =
+            versions.iter().map(|version| (version.name.clone(), version.version)).collect();
         let former = std::mem::replace(known, names);
         for version in versions {
             let is_new = !former.contains(&(version.name.clone(), version.version));

@@ -175,6 +175,10 @@ fn help_says_what_there_is() {
           --preload <MODULE,...>
               Modules such as boto3 that every execution environment finds imported already, so that it
               starts sooner [default: none] [env: HANDLERD_PRELOAD]
+          --snap-start <VERSIONS>
+              Which versions of functions with SnapStart start from a snapshot: the published ones as on
+              AWS, $LATEST too, or none [default: published] [env: HANDLERD_SNAP_START] [possible
+              values: off, published, latest]
           --install-packages[=<BOOL>]
               Install what a function's requirements.txt asks for, with uv or pip [default: true] [env:
               HANDLERD_INSTALL_PACKAGES]

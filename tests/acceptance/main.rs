@@ -59,6 +59,7 @@ mod schedules;
 mod security;
 mod slow_clients;
 mod smoke;
+mod snapstart;
 mod sqs;
 mod streaming;
 mod streams;

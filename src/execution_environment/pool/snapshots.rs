@@ -2,16 +2,16 @@
 //! the first start; each cold start asks for it; where it cannot be made, starts are as they always are.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{AcquireError, Environments, key};
 use crate::config::SnapStart;
-use crate::execution_environment::environment::{Ended, Environment, Plan, StartError};
+use crate::execution_environment::environment::{Ended, Environment, Origin, Plan, StartError};
 use crate::execution_environment::template::{INIT_LIMIT, Made, RESTORE_LIMIT, Template};
 use crate::execution_environment::variables::Start;
 use crate::execution_environment::zygote::{Python, Zygote};
-use crate::execution_environment::environment::Origin;
 use crate::function::{Function, Version};
 
 /// A template without environments that nobody has asked for so long is ended; the next start makes a
@@ -40,6 +40,8 @@ pub enum Snapshot {
 pub(super) struct Slot {
     stage: tokio::sync::Mutex<Stage>,
     told: Mutex<Snapshot>,
+    /// Whether a log has said why there is none.
+    is_noted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -58,8 +60,9 @@ impl Slot {
             SnapStart::Latest => true,
         };
         let told = Mutex::new(Snapshot::Absent);
-        (wanted && function.configuration.snap_start)
-            .then(|| Arc::new(Self { stage: tokio::sync::Mutex::default(), told }))
+        (wanted && function.configuration.snap_start).then(|| {
+            Arc::new(Self { stage: tokio::sync::Mutex::default(), told, is_noted: AtomicBool::default() })
+        })
     }
 
     fn tell(&self, snapshot: Snapshot) {
@@ -68,6 +71,13 @@ impl Slot {
 
     pub fn told(&self) -> Snapshot {
         self.told.lock().unwrap().clone()
+    }
+
+    /// Why there is no snapshot, for the log of the first environment that starts without.
+    pub fn note(&self) -> Option<String> {
+        let Snapshot::Impossible(reason) = self.told() else { return None };
+        let is_first = !self.is_noted.swap(true, Ordering::Relaxed);
+        is_first.then(|| format!("started without a snapshot (SnapStart): {reason}"))
     }
 
     /// Ends it if nobody has wanted it for long.
@@ -210,7 +220,8 @@ impl Slot {
         if stage.ends >= MOST_ENDS {
             stage.impossible = true;
             let name = format!("{}:{}", function.name, function.version);
-            let reason = format!("the process that its environments are forked from has ended {MOST_ENDS} times");
+            let reason =
+                format!("the process that its environments are forked from has ended {MOST_ENDS} times");
             self.refuse(&name, &reason, "something on this machine, or its own code, ends it");
         }
     }

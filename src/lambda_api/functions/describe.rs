@@ -83,9 +83,7 @@ pub fn describe(api: &LambdaApi, function: &Function, region: &str, qualifier: O
 fn state_of(snapshot: &Snapshot) -> (&'static str, Option<(&'static str, String)>) {
     match snapshot {
         Snapshot::Off | Snapshot::Absent | Snapshot::Present => ("Active", None),
-        Snapshot::InMaking => {
-            ("Pending", Some(("Creating", "The function is being created.".to_owned())))
-        }
+        Snapshot::InMaking => ("Pending", Some(("Creating", "The function is being created.".to_owned()))),
         Snapshot::Impossible(reason) => {
             ("Active", Some(("SnapStartNotPossible", format!("It is started without a snapshot: {reason}"))))
         }

@@ -28,7 +28,7 @@ const PERMISSION: [&str; 9] = [
 const ONLY_TOLD: [(&str, &str); 4] = [
     ("EphemeralStorage", "only told: the size of temporary folders is not limited"),
     ("Role", "only told: functions run as you"),
-    ("SnapStart", "only told: environments start as they always do"),
+    ("SnapStart", "environments are forked from a process past its init phase (docs/snapstart.md)"),
     ("TracingConfig", "only told: no traces are recorded"),
 ];
 

@@ -61,7 +61,11 @@ pub const FUNCTION: [Row; 49] = [
     ("RolePath", Ignored, ROLES),
     ("Runtime", Supported, ""),
     ("RuntimeManagementConfig", Ignored, ONE_MACHINE),
-    ("SnapStart", Different, "only told: environments start as they always do"),
+    (
+        "SnapStart",
+        Different,
+        "environments are forked from a process past its init phase (docs/snapstart.md)",
+    ),
     ("SourceKMSKeyArn", Ignored, ONE_MACHINE),
     ("Tags", Supported, ""),
     ("TenancyConfig", Ignored, "environments are not kept apart by tenant"),
