@@ -16,6 +16,7 @@
 //! | 4 | [`telemetry`] | traces of invocations, for an OpenTelemetry collector |
 //! | 3 | [`control_plane`] | the table of the control plane's routes, and the guard made from it |
 //! | 3 | [`invoker`] | the one door to a function: resolve, admit, acquire, invoke, record; asynchronous events |
+//! | 2 | [`backup`] | the state folder in one file, and back |
 //! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
 //! | 2 | [`published`] | versions, aliases and layers: immutable copies in the state folder |
@@ -102,6 +103,7 @@ pub mod telemetry;
 pub mod control_plane;
 pub mod invoker;
 
+pub mod backup;
 pub mod deployment;
 pub mod execution_environment;
 pub mod published;

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["server"],
     &["console", "event_sources", "gateway", "lambda_api", "telemetry"],
     &["control_plane", "invoker"],
-    &["deployment", "execution_environment", "published"],
+    &["backup", "deployment", "execution_environment", "published"],
     &["delivery", "history", "http", "interpreter", "logs", "protocol", "store"],
     &["archive", "aws", "metrics", "packages"],
     &[

@@ -4,6 +4,7 @@
 //! - `names`: what an entry may be called.
 //! - `pack`: a folder -> an archive, equal bytes for equal content.
 //! - `place`: a finished folder takes its place in one step.
+//! - `sealed`: large ones, never whole in memory, with a checksum of all of it: backups.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -11,6 +12,7 @@ mod gunzip;
 mod names;
 mod pack;
 mod place;
+mod sealed;
 mod unpack;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use gunzip::gunzip;
 pub use pack::{Packing, pack, pack_files};
 pub use place::{move_away, put};
+pub use sealed::{Sealed, Sealing};
 pub use unpack::{Unpacked, unpack};
 
 /// What an archive may come to.

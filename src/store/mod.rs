@@ -6,12 +6,18 @@
 //!
 //! - `schema`: the tables, and how a file of an older handlerd becomes one of this.
 //! - `file`, `integrity`: how it is opened, and when that is refused.
+//! - `checksums`, `frames`: how damage of the file and of its log is noticed.
+//! - `snapshot`: all of it in another place, for backups.
 //! - `writer`, `job`: the thread that writes, and what it is asked to do.
 //! - `retention`: what is thrown away.
 //! - one file per thing that is kept, each with its own SQL; nobody else speaks SQL.
 
 mod checkpoints;
+mod checksums;
 mod file;
+mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod integrity;
 mod job;
 mod mappings;
@@ -23,9 +29,12 @@ mod resources;
 mod retention;
 mod schedules;
 mod schema;
+mod snapshot;
 mod subscriptions;
 mod writer;
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
@@ -46,11 +55,12 @@ pub use queue_view::{Chosen, Counts, Overview, Shown};
 pub use resources::{Key, Resource};
 pub use retention::Cleaned;
 pub use schedules::{DueTime, ScheduleState};
+pub use snapshot::{check_copy, snapshot};
 pub use subscriptions::Subscription;
 use writer::{Log, Writer};
 
 /// The file in the state folder.
-const FILE: &str = "handlerd.db";
+pub const FILE: &str = "handlerd.db";
 
 /// So many read at once, and so many connections are kept for them.
 const READERS: usize = 8;
@@ -61,9 +71,10 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    writer: Writer,
-    /// Connections that nobody reads with at the moment.
+    /// Connections that nobody reads with at the moment. Closed before the writer's: the last one writes the
+    /// log back, which those that only read cannot.
     readers: Mutex<Vec<Connection>>,
+    writer: Writer,
     /// Counts the changes of event source mappings, for those who run them.
     mapping_changes: tokio::sync::watch::Sender<u64>,
     reading: Semaphore,
@@ -89,9 +100,11 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE);
         file::make(&path)?;
+        snapshot::require_whole_log(&path)?;
         let mut connection = file::connect(&path)?;
         let checked = integrity::at_start(&connection, &path)?;
         let begun = writer::begin_anew(&connection, &path)?;
+        file::protect(&connection, &path)?;
         schema::migrate(&mut connection, &path)?;
         let store = Self::on(connection, path.clone(), true, begun)?;
         if checked == Checked::SoFar {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{StoreError, file};
+use super::{StoreError, checksums, file};
 
 /// What each version added, in order.
 const STEPS: &[&str] = &["
@@ -126,6 +126,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreErro
     for step in missing {
         transaction.execute_batch(step).map_err(failed)?;
     }
+    checksums::mark(&transaction).map_err(failed)?;
     transaction.pragma_update(None, "user_version", STEPS.len() as i64).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
