@@ -71,12 +71,10 @@ pub fn mark(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A file that is still empty begins with room for checksums.
-pub fn begin(connection: &Connection) -> rusqlite::Result<()> {
-    if layer() == NAME && connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0
-    {
+pub fn begin(connection: &Connection) {
+    if layer() == NAME {
         reserved(connection, LENGTH as c_int);
     }
-    Ok(())
 }
 
 /// Asks how many bytes of a page are ours, or (with a number) sets it for what is written anew.

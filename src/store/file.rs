@@ -88,9 +88,12 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn configure(connection: &Connection) -> rusqlite::Result<String> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    checksums::begin(connection)?;
-    // Counts for a file that is still empty: others were made with it.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Counts for a file that is still empty: others were made with it, and are not written to by whoever
+    // only opens them, least of all when a sync of theirs has failed.
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        checksums::begin(connection);
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -215,6 +218,6 @@ pub fn damaged(path: &Path, what: &str) -> StoreError {
     StoreError::Unusable(format!(
         "{path} is damaged: {what}\nhint: put a backup of it back, or move it away to begin with an empty one: `mv \
          {path} {path}.damaged`, and with it, if they are there, {path}-wal and {path}-shm; `sqlite3 \
-         {path}.damaged .recover` shows what can be saved"
+         {path}.damaged .recover` shows what can be saved; `--state-dir` with another folder serves meanwhile"
     ))
 }
