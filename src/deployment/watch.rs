@@ -152,6 +152,7 @@ impl Ears {
                 match deployments.0.territory.load().concern(path) {
                     Concern::Nobody => return,
                     Concern::Everybody => {}
+                    Concern::These(_) if crate::defences::off("requests-wait-for-saves") => {}
                     Concern::These(names) => names.iter().for_each(|name| deployments.mark_dirty(name)),
                 }
             }
@@ -301,7 +302,7 @@ impl Thread {
                              hint: raise fs.inotify.max_user_watches",
                             folder.display()
                         );
-                        self.polling = true;
+                        self.polling = !crate::defences::off("polling-without-watches");
                     }
                 }
             }

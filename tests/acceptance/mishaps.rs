@@ -64,7 +64,9 @@ async fn more_changes_than_the_kernel_keeps() {
     server.write("hello/lambda_function.py", "def lambda_handler(event, context): return 'the last'\n");
     let began = Instant::now();
     server.signal(Signal::CONT);
-    server.until("/hello", |answer| answer.text() == "the last").await;
+    while server.get("/hello").await.text() != "the last" {
+        assert!(began.elapsed() < Duration::from_secs(10), "what was lost is not looked for");
+    }
     seen("48", format!("served, after more than {most} changes"), began.elapsed());
     // And it is heard again.
     server.write("hello/lambda_function.py", "def lambda_handler(event, context): return 'later'\n");
@@ -113,7 +115,7 @@ async fn where_the_kernel_gives_no_watches() {
         if answer == "the last" {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{answer}");
     }
     seen("49", "found by looking every 500 ms, and said", began.elapsed());
 }

@@ -45,7 +45,7 @@ pub fn adopt(
     let definition = definition(schedule);
     let begin = now.as_millisecond();
     match former {
-        Some(former) if former.definition == definition => {
+        Some(former) if former.definition == definition && !crate::defences::off("memory-of-schedules") => {
             let mut state = former.clone();
             let period = schedule.expression.period().map(|period| period.as_millis() as i64);
             // A rate has no place on the calendar: when the clock is set back, it counts from there.
