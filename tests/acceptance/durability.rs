@@ -224,7 +224,9 @@ async fn a_page_that_was_written_over_is_found_at_the_start() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(1), "it serves from a damaged store: {}", stdout.text());
     stderr.wait_for("handlerd.db is damaged: ").unwrap_or_else(|| panic!("{}", stderr.text()));
-    assert_eq!(std::fs::read(&file).unwrap(), bytes, "it is left as it was");
+    let now = std::fs::read(&file).unwrap();
+    let changed = bytes.iter().zip(&now).position(|(before, after)| before != after);
+    assert_eq!((now.len(), changed), (bytes.len(), None), "it is left as it was");
     crate::catalogue::seen("39", format!("page {page} of {size} bytes: refused with its name"), took);
 }
 
