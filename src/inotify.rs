@@ -120,9 +120,7 @@ impl Inotify {
             };
             let kind = event.events();
             if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
-                if !crate::defences::off("reading-again-after-overflow") {
-                    listener(Happened::Lost);
-                }
+                listener(Happened::Lost);
                 continue;
             }
             if kind.contains(ReadFlags::IGNORED) {

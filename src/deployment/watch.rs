@@ -176,7 +176,7 @@ struct Thread {
 impl Thread {
     fn run(&mut self) {
         loop {
-            let first = if self.polling {
+            let first = if self.polling && !crate::defences::off("polling-without-watches") {
                 match self.receiver.recv_timeout(POLL) {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => Message::Look,
@@ -240,7 +240,9 @@ impl Thread {
         if self.summary.stop.load(Ordering::Acquire) {
             return None;
         }
-        if self.summary.lost.swap(false, Ordering::AcqRel) {
+        if self.summary.lost.swap(false, Ordering::AcqRel)
+            && !crate::defences::off("reading-again-after-overflow")
+        {
             // Other directories may stand anywhere now.
             self.watched.clear();
             everything = true;
@@ -302,7 +304,7 @@ impl Thread {
                              hint: raise fs.inotify.max_user_watches",
                             folder.display()
                         );
-                        self.polling = !crate::defences::off("polling-without-watches");
+                        self.polling = true;
                     }
                 }
             }

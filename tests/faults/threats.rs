@@ -62,8 +62,8 @@ pub const ROWS: &[Row] = &[
         id: "T8",
         what: "archives that are too large, or unpack elsewhere",
         expected: "refused before anything is there",
-        tests: &["lib archive::tests::what_attackers_send_is_refused"],
-        without: &[("paths-of-archives", "lib archive::tests::what_attackers_send_is_refused")],
+        tests: &["lib archive::unpack::tests::what_attackers_send_is_refused"],
+        without: &[("paths-of-archives", "lib archive::unpack::tests::what_attackers_send_is_refused")],
     },
     Row {
         id: "T9",

@@ -45,7 +45,7 @@ pub fn adopt(
     let definition = definition(schedule);
     let begin = now.as_millisecond();
     match former {
-        Some(former) if former.definition == definition && !crate::defences::off("memory-of-schedules") => {
+        Some(former) if former.definition == definition => {
             let mut state = former.clone();
             let period = schedule.expression.period().map(|period| period.as_millis() as i64);
             // A rate has no place on the calendar: when the clock is set back, it counts from there.
@@ -100,7 +100,8 @@ struct Clock<'a> {
 impl<'a> Clock<'a> {
     fn new(name: &'a str, schedule: &'a Schedule, state: &ScheduleState) -> Result<Self, String> {
         let of = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
-        let course = Course::new(schedule, of(state.begin), state.last.map(of))?;
+        let last = state.last.filter(|_| !crate::defences::off("memory-of-schedules")).map(of);
+        let course = Course::new(schedule, of(state.begin), last)?;
         Ok(Self { name, schedule, course })
     }
 
