@@ -4,6 +4,7 @@
 //! - `names`: what an entry may be called.
 //! - `pack`: a folder -> an archive, equal bytes for equal content.
 //! - `place`: a finished folder takes its place in one step.
+//! - `sealed`: a folder as it is, for keeping: a backup.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -11,6 +12,7 @@ mod gunzip;
 mod names;
 mod pack;
 mod place;
+pub mod sealed;
 mod unpack;
 
 use std::path::{Path, PathBuf};

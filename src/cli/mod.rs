@@ -2,6 +2,7 @@
 //! exit status says who must act (0 nobody, 1 the user, 2 whoever typed the command).
 
 mod audit;
+mod backup;
 mod check;
 mod credentials;
 mod doctor;
@@ -80,6 +81,10 @@ enum Command {
     Credentials(credentials::Arguments),
     /// Show who has changed what, and check that the log of it is whole
     Audit(audit::Arguments),
+    /// Write the state folder into one file, also while handlerd serves
+    Backup(backup::Arguments),
+    /// Put a backup into a state folder that is empty
+    Restore(backup::Arguments),
     /// Check the template and every function: its configuration, and whether it can be loaded
     Check(check::Arguments),
     /// Show the Pythons found on this machine and what is wrong with them
@@ -114,6 +119,8 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Queue(arguments) => queue::run(arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }

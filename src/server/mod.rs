@@ -1,5 +1,6 @@
 //! Builds each floor once, listens, drains and stops from the top.
 
+mod backup;
 mod doors;
 mod figures;
 mod health;
@@ -46,6 +47,7 @@ use signals::Signals;
 use succession::Inherited;
 use supervisor::Supervisor;
 
+pub use backup::{backup, restore};
 pub use doors::{CREDENTIALS, access_key, secret, sha256};
 pub use needs::unreachable;
 pub use python::packages_told;

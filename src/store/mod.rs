@@ -10,6 +10,7 @@
 //! - `retention`: what is thrown away.
 //! - one file per thing that is kept, each with its own SQL; nobody else speaks SQL.
 
+pub mod backup;
 mod checkpoints;
 mod file;
 mod integrity;

@@ -143,6 +143,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -270,6 +279,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -372,6 +390,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -930,7 +957,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 34, "{settings:?}");
+    assert_eq!(settings.len(), 37, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text

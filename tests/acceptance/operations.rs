@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::catalogue::seen;
-use crate::harness::{Lines, PATIENCE, program};
+use crate::commands;
+use crate::harness::{Lines, PATIENCE, TestServerBuilder, program};
+use crate::held_function::{self, Held};
 use crate::raw_http::Connection;
 
 const HELLO: &str = "def lambda_handler(event, context): return 'hello'\n";
@@ -262,6 +264,52 @@ fn a_supervisor_opens_the_sockets_and_is_told() {
     hear("READY=1");
     installed.signal(Signal::TERM);
     hear("STOPPING=1");
+}
+
+/// Events that wait, published code and all else come back in another folder; a damaged file does not.
+#[tokio::test]
+async fn a_backup_of_a_running_gateway_is_restored_elsewhere() {
+    let builder = held_function::add_to(TestServerBuilder::new()).handler("hello", HELLO);
+    let server = builder.argument("--concurrency").argument("2").start().await;
+    let held = Held::new();
+    for _ in 0..12 {
+        let accepted = server.invoke_with("held", &held.event(), &[("x-amz-invocation-type", "Event")]).await;
+        assert_eq!(accepted.status, 202);
+    }
+    held.wait_until_running();
+    let versions = format!("{}/2015-03-31/functions/hello/versions", server.api);
+    assert_eq!(server.send(server.client.post(versions).body("{}")).await.status, 201);
+    let run = |arguments: &[&str]| commands::run(program().args(arguments).current_dir(server.folder()), "");
+    let began = Instant::now();
+    let told = run(&["backup", "kept"]);
+    assert!(told.code == Some(0) && told.stdout.starts_with("kept: "), "{told:?}");
+    let took = began.elapsed();
+    let again = run(&["backup", "kept"]);
+    assert!(again.code == Some(1) && again.stderr.contains("kept is there already"), "{again:?}");
+    let over = run(&["restore", "kept"]);
+    assert!(over.code == Some(1) && over.stderr.contains("another handlerd uses"), "{over:?}");
+    server.signal(Signal::KILL);
+
+    let whole = std::fs::read(server.folder().join("kept")).unwrap();
+    for place in (0..whole.len()).step_by(whole.len() / 20) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x10;
+        std::fs::write(server.folder().join("damaged"), damaged).unwrap();
+        let told = run(&["restore", "damaged", "--state-dir", "elsewhere"]);
+        assert!(told.code == Some(1) && told.stderr.contains("damaged"), "{told:?}");
+        assert!(!server.folder().join("elsewhere").exists());
+    }
+    let told = run(&["restore", "kept", "--state-dir", "elsewhere"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let listed = run(&["queue", "--json", "--state-dir", "elsewhere"]);
+    let queue: Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|_| panic!("{listed:?}"));
+    assert_eq!(queue["events"].as_array().unwrap().len(), 12, "{queue}");
+    let invoked = run(&["invoke", "hello:1", "--state-dir", "elsewhere"]);
+    assert!(invoked.stdout.contains("hello"), "{invoked:?}");
+    let over = run(&["restore", "kept", "--state-dir", "elsewhere"]);
+    assert!(over.code == Some(1) && over.stderr.contains("holds state already"), "{over:?}");
+    let sizes = format!("{} bytes; 12 events and a version came back, 20 damaged files did not", whole.len());
+    seen("39", sizes, took);
 }
 
 #[tokio::test]
