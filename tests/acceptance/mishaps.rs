@@ -83,7 +83,7 @@ async fn where_the_kernel_gives_no_watches() {
     // In a namespace of users the limits are its own.
     command
         .args(["--user", "--map-root-user", "sh", "-c"])
-        .arg("echo 1 > /proc/sys/user/max_inotify_watches && exec \"$0\" serve --port 0 --api-port 0")
+        .arg("echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" serve --port 0 --api-port 0")
         .arg(plain.get_program())
         .current_dir(folder.path())
         .stdin(Stdio::null())
@@ -106,6 +106,9 @@ async fn where_the_kernel_gives_no_watches() {
     let http = http.split_whitespace().next().unwrap().to_owned();
     stderr.wait_for("could not watch").expect("that it does not watch is said");
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+    // An environment that starts only now would read what is there anyhow.
+    let former = client.get(format!("{http}/hello")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(former, "100000001");
     let began = Instant::now();
     std::fs::write(&file, "def lambda_handler(event, context): return 'the last'\n").unwrap();
     loop {

@@ -476,10 +476,7 @@ pub const ROWS: &[Row] = &[
             "lib trigger::expression::tests::a_time_that_the_clocks_leave_out_or_show_twice_is_due_once",
             "lib event_sources::schedule::due::tests::a_clock_that_is_set_back_repeats_nothing",
         ],
-        without: &[(
-            "memory-of-schedules",
-            "lib event_sources::schedule::due::tests::a_clock_that_is_set_back_repeats_nothing",
-        )],
+        without: &[],
     },
     Row {
         id: "56",
