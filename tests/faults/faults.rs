@@ -297,7 +297,10 @@ pub const ROWS: &[Row] = &[
             "ledger::what_was_accepted_is_executed_however_often_the_gateway_is_killed",
             "ledger::an_answer_before_the_commit_loses_events",
         ],
-        without: &[],
+        without: &[(
+            "commit-before-answer",
+            "ledger::what_was_accepted_is_executed_however_often_the_gateway_is_killed",
+        )],
     },
     Row {
         id: "35",
@@ -321,21 +324,24 @@ pub const ROWS: &[Row] = &[
         what: "the disk does not sync",
         expected: "no 202; requests go on; told in /health",
         tests: &["durability::a_disk_that_does_not_sync_makes_no_promises"],
-        without: &[],
+        without: &[("commit-before-answer", "durability::a_disk_that_does_not_sync_makes_no_promises")],
     },
     Row {
         id: "38",
         what: "the disk is full",
         expected: "no 202, and 202 again when there is room",
         tests: &["durability::a_full_disk_makes_no_promises"],
-        without: &[],
+        without: &[("commit-before-answer", "durability::a_full_disk_makes_no_promises")],
     },
     Row {
         id: "39",
         what: "a damaged store",
         expected: "found, named and left alone",
-        tests: &["durability::a_damaged_store_is_refused_at_the_start_and_not_touched"],
-        without: &[],
+        tests: &[
+            "durability::a_page_that_was_written_over_is_found_at_the_start",
+            "durability::a_damaged_store_is_refused_at_the_start_and_not_touched",
+        ],
+        without: &[("check-of-the-store", "durability::a_page_that_was_written_over_is_found_at_the_start")],
     },
     Row {
         id: "40",
@@ -347,8 +353,11 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "41",
         what: "a backlog",
-        expected: "requests and other functions do not wait behind it",
-        tests: &["asynchronous::a_backlog_of_slow_and_failing_events_keeps_nobody_waiting"],
+        expected: "it delays no start; requests and other functions do not wait behind it",
+        tests: &[
+            "durability::a_large_backlog_does_not_delay_the_start",
+            "asynchronous::a_backlog_of_slow_and_failing_events_keeps_nobody_waiting",
+        ],
         without: &[],
     },
     Row {
@@ -383,7 +392,7 @@ pub const ROWS: &[Row] = &[
         what: "a file that is half written",
         expected: "waits until it is whole; nothing half sticks",
         tests: &["reload::half_of_a_file_does_not_stick"],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::half_of_a_file_does_not_stick")],
     },
     Row {
         id: "46",
@@ -393,7 +402,7 @@ pub const ROWS: &[Row] = &[
             "reload::a_mistake_is_shown_and_then_corrected",
             "reload::the_last_version_that_worked_is_kept_if_wanted",
         ],
-        without: &[],
+        without: &[("last-version-that-worked", "reload::the_last_version_that_worked_is_kept_if_wanted")],
     },
     Row {
         id: "47",
@@ -407,28 +416,28 @@ pub const ROWS: &[Row] = &[
         what: "more changes than the kernel keeps",
         expected: "everything is read again, by content",
         tests: &["mishaps::more_changes_than_the_kernel_keeps"],
-        without: &[],
+        without: &[("reading-again-after-overflow", "mishaps::more_changes_than_the_kernel_keeps")],
     },
     Row {
         id: "49",
         what: "the kernel gives no watches",
         expected: "everything is looked at now and then, and that is said",
         tests: &["mishaps::where_the_kernel_gives_no_watches"],
-        without: &[],
+        without: &[("polling-without-watches", "mishaps::where_the_kernel_gives_no_watches")],
     },
     Row {
         id: "50",
         what: "folders come, go and are renamed",
         expected: "gone is 404, back is served",
         tests: &["reload::folders_come_and_go"],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::folders_come_and_go")],
     },
     Row {
         id: "51",
         what: "a link that is turned to another folder",
         expected: "the new one is served",
         tests: &["reload::a_function_behind_a_symbolic_link"],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::a_function_behind_a_symbolic_link")],
     },
     Row {
         id: "52",
@@ -438,14 +447,14 @@ pub const ROWS: &[Row] = &[
             "reload::a_hundred_equal_size_saves_are_each_served_at_once",
             "reload::stale_bytecode_is_never_used",
         ],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::a_hundred_equal_size_saves_are_each_served_at_once")],
     },
     Row {
         id: "53",
         what: "a module beside the handler changes",
         expected: "it is code too",
         tests: &["reload::everything_in_the_folder_is_code"],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::everything_in_the_folder_is_code")],
     },
     Row {
         id: "54",
@@ -455,13 +464,14 @@ pub const ROWS: &[Row] = &[
             "reload::requests_in_flight_finish_on_the_code_they_began_with",
             "reload::under_load_nothing_fails_and_nothing_is_stale",
         ],
-        without: &[],
+        without: &[("requests-wait-for-saves", "reload::under_load_nothing_fails_and_nothing_is_stale")],
     },
     Row {
         id: "55",
         what: "the clock is set, and summer time",
         expected: "each time of a schedule once, at most one is caught up",
         tests: &[
+            "schedules::a_rate_of_the_scheduler_begins_at_once_and_not_again_after_a_crash",
             "schedules::a_time_that_passed_while_the_gateway_was_down_is_caught_up_once",
             "lib trigger::expression::tests::a_time_that_the_clocks_leave_out_or_show_twice_is_due_once",
             "lib event_sources::schedule::due::tests::a_clock_that_is_set_back_repeats_nothing",
