@@ -171,7 +171,7 @@ async fn the_metadata_service_is_not_asked() {
     let began = std::time::Instant::now();
     for host in hosts {
         let server = TestServerBuilder::template(&through(host)).start().await;
-        let answer = exchange(&server.http, "GET /through/a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned());
+        let answer = exchange(&server.http, "GET /through/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert!(matches!(answer.status, 500..=504), "{host}: {}", answer.status);
         // What kept it is told, whatever that was.
         let line = server.wait_for_terminal("/through/a");
