@@ -297,10 +297,7 @@ pub const ROWS: &[Row] = &[
             "ledger::what_was_accepted_is_executed_however_often_the_gateway_is_killed",
             "ledger::an_answer_before_the_commit_loses_events",
         ],
-        without: &[(
-            "commit-before-answer",
-            "ledger::what_was_accepted_is_executed_however_often_the_gateway_is_killed",
-        )],
+        without: &[],
     },
     Row {
         id: "35",
