@@ -24,6 +24,7 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use crate::defences;
 use crate::environment;
 use crate::isolation::{Interpreter, Isolation};
 use crate::protocol::control::{
@@ -183,8 +184,12 @@ impl Zygote {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_pid();
             let Some(ticket) = self.environments.remove(&pid) else { continue };
-            // The environment led its own process group; its plain children are still in it.
-            let _ = rustix::process::kill_process_group(Pid::from_raw(pid).expect("reaped"), Signal::KILL);
+            // The environment led its own process group; its plain children are still in it, and none of
+            // them can fork any more once this has been said.
+            if !defences::off("descendants-killed") {
+                let group = Pid::from_raw(pid).expect("reaped");
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            }
             let exit = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit::Status(code),
                 (None, signal) => Exit::Signal(signal.unwrap_or(0)),
@@ -200,23 +205,33 @@ impl Zygote {
         self.sweep();
     }
 
-    /// Kills every child that is not an environment, until none is left: killing one can bring its
-    /// own children here. Bounded, because a bomb may fork as fast as it is swept; what is left then
-    /// is swept with the next exit.
+    /// Kills every child that is not an environment, with all below it, until none is left: what is born
+    /// meanwhile comes here when its parent ends, and is killed in the next round. A bomb forks as fast as
+    /// it is swept; so where a control group counts, nobody is born any more until it is gone. Bounded: what
+    /// is left then is swept with the next exit.
     fn sweep(&mut self) {
-        for _ in 0..1000 {
+        if defences::off("descendants-killed") {
+            return;
+        }
+        let mut is_held = false;
+        for round in 0..MAX_ROUNDS {
             let strangers: Vec<i32> =
                 children().into_iter().filter(|pid| !self.environments.contains_key(pid)).collect();
             if strangers.is_empty() {
-                return;
+                break;
+            }
+            if round == PLAIN_ROUNDS {
+                is_held = self.isolation.let_nobody_be_born(true);
             }
             for pid in &strangers {
-                let pid = Pid::from_raw(*pid).expect("listed by the kernel");
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                kill_tree(*pid);
             }
             for pid in strangers {
                 let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
             }
+        }
+        if is_held {
+            self.isolation.let_nobody_be_born(false);
         }
     }
 
@@ -234,12 +249,35 @@ impl Zygote {
     }
 }
 
+/// So many times what was left behind is killed before forks are forbidden to all: what is no bomb is gone
+/// by then, and neighbours may want to start something.
+const PLAIN_ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 1000;
+
 /// Direct children of this process, which has one thread.
 fn children() -> Vec<i32> {
     let pid = rustix::process::getpid().as_raw_pid();
-    std::fs::read_to_string(format!("/proc/self/task/{pid}/children"))
+    children_of(&format!("/proc/self/task/{pid}/children"))
+}
+
+fn children_of(list: &str) -> Vec<i32> {
+    std::fs::read_to_string(list)
         .map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
         .unwrap_or_default()
+}
+
+/// A process that nobody has waited for yet, and what is below it.
+fn kill_tree(root: i32) {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(pid) = tree.get(next).copied() {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            tree.extend(children_of(&format!("{}/children", thread.path().display())));
+        }
+        let _ =
+            rustix::process::kill_process(Pid::from_raw(pid).expect("listed by the kernel"), Signal::KILL);
+        next += 1;
+    }
 }
 
 /// SIGCHLD as a descriptor, so that one `poll` waits for messages and exits alike.

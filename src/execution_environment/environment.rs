@@ -355,6 +355,7 @@ impl Environment {
                     match Box::pin(memory::look(self.process.pid, limit, deadline)).await {
                         Usage::Within => {}
                         Usage::TooMuchMemory if defences::off("memory-limit") => {}
+                        Usage::TooManyProcesses if defences::off("process-limit") => {}
                         Usage::TooMuchMemory => {
                             self.process.kill();
                             return (Ended::OutOfMemory, 0);

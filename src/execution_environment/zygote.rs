@@ -210,6 +210,7 @@ impl Zygote {
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(crate::defences::handed_on())
             .env(PRELOAD_VARIABLE, preload.join(","))
             .env(ISOLATION_VARIABLE, serde_json::to_string(wanted).unwrap_or_default())
             .stdin(Stdio::null())

@@ -32,6 +32,11 @@ pub fn enter() -> Result<String, String> {
     }
 }
 
+/// How many there may be; those that are there already stay.
+pub fn limit(group: &str, most: u32) -> bool {
+    std::fs::write(Path::new(group).join("pids.max"), most.to_string()).is_ok()
+}
+
 /// Where this process is counted now: of version 1 the hierarchy for `pids`, else version 2.
 fn parent(own: &str) -> Option<PathBuf> {
     let of = |wanted: &str| {

@@ -15,7 +15,8 @@ mod probe;
 
 use rustix::process::Pid;
 
-use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, Paths, Wanted};
+use crate::defences;
+use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, MAX_TASKS, Paths, Wanted};
 
 pub use files::Interpreter;
 
@@ -46,17 +47,23 @@ impl Isolation {
         // Needs rights that are given up next.
         let control_group = control_group::enter();
         let capabilities = capabilities::drop_dangerous();
-        let calls = calls::deny();
+        let calls = if defences::off("seccomp") { Ok(()) } else { calls::deny() };
         Self { wanted, calls, capabilities, control_group }
     }
 
     /// In an environment, before any code of its function runs. An environment that cannot be closed
     /// although the kernel knows how is not to run.
     pub fn confine(&self, paths: &Paths, interpreter: &Interpreter) -> Result<(), String> {
-        match self.wanted.confined {
+        match self.wanted.confined && !defences::off("landlock") {
             true => files::confine(paths, interpreter).map(drop),
             false => Ok(()),
         }
+    }
+
+    /// Whether that could be said: not without a control group.
+    pub fn let_nobody_be_born(&self, nobody: bool) -> bool {
+        let most = if nobody { 0 } else { MAX_TASKS };
+        self.control_group.as_ref().is_ok_and(|group| control_group::limit(group, most))
     }
 
     /// Forks a process like an environment, and has it try what must not work.
@@ -74,13 +81,17 @@ pub fn tier_zero(zygote: Pid) -> Result<(), rustix::io::Errno> {
     }
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(Pid::INIT))?;
-    rustix::thread::set_no_new_privs(true)?;
+    if !defences::off("no-new-privileges") {
+        rustix::thread::set_no_new_privs(true)?;
+    }
     let limit = |resource, value: u64| {
         let maximum = rustix::process::getrlimit(resource).maximum;
         let value = Some(maximum.map_or(value, |maximum| maximum.min(value)));
         rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
     };
-    limit(Resource::Nofile, MAX_DESCRIPTORS)?;
+    if !defences::off("descriptor-limit") {
+        limit(Resource::Nofile, MAX_DESCRIPTORS)?;
+    }
     limit(Resource::Core, 0)
 }
 
