@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::bell::Rung;
 use super::isolation;
 use super::line::{Expected, Line, Taken};
-use super::memory::{self, MAX_PROCESSES, Usage};
+use super::memory::{self, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
 use super::variables::{self, Surroundings};
@@ -362,10 +362,7 @@ impl Environment {
                         }
                         Usage::TooManyProcesses => {
                             self.process.kill();
-                            tracing::warn!(
-                                "{} was ended: it had started {MAX_PROCESSES} processes, as many as Lambda allows",
-                                self.function.name
-                            );
+                            memory::tell_crowded(self.function.name.as_str());
                             return (Ended::Exited(self.process.exited().await), 0);
                         }
                     }

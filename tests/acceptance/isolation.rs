@@ -57,10 +57,10 @@ def by_hard_link(target):
     return read(link)
 
 
-def peek(pid):
+def peek(pid, address):
     buffer = ctypes.create_string_buffer(8)
     pair = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 8)
-    call(libc.process_vm_readv(pid, pair, 1, (ctypes.c_void_p * 2)(0, 8), 1, 0))
+    call(libc.process_vm_readv(pid, pair, 1, (ctypes.c_void_p * 2)(address, 8), 1, 0))
 
 
 def abstract(name):
@@ -89,7 +89,7 @@ def lambda_handler(event, context):
         "read the gateway's variables": lambda: read(f"/proc/{gateway}/environ"),
         "open the gateway's memory": lambda: os.close(os.open(f"/proc/{gateway}/mem", os.O_RDONLY)),
         "open the zygote's memory": lambda: os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDONLY)),
-        "look into the gateway's memory": lambda: peek(gateway),
+        "look into the gateway's memory": lambda: peek(gateway, event["address"]),
         "write its own code": lambda: write(__file__),
         "write into another function's folder": lambda: write(os.path.join(event["temporary"], "note")),
         "write outside": lambda: write(event["outside"]),
@@ -146,6 +146,13 @@ def lambda_handler(event, context):
 /// A user who is nobody in particular, for what runs as root otherwise.
 const NOBODY: u32 = 65534;
 
+/// Where something of a process lies that can be read.
+fn first_address(pid: i32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let line = maps.lines().find(|line| line.contains(" r--p ")).unwrap();
+    u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
+}
+
 async fn escapes(builder: TestServerBuilder, isolation: &str) -> BTreeMap<String, String> {
     let spy = format!("{SPY}\n\ndef call_all(event, context):\n    os.kill(-1, 23)\n");
     let server = builder
@@ -174,6 +181,7 @@ async fn escapes(builder: TestServerBuilder, isolation: &str) -> BTreeMap<String
         "code": server.handlers().join("sibling/lambda_function.py"),
         "outside": server.folder().join("note"),
         "socket": name,
+        "address": first_address(server.pid()),
         "user": if is_root { NOBODY } else { 0 },
         "keyctl": if arm { 219 } else { 250 },
         "setns": if arm { 268 } else { 308 },

@@ -3,8 +3,8 @@
 //!
 //! One for all of them, not one each: moving a process into a group waits for every processor of the
 //! machine, 0.3 to 19 ms where this was measured, which is more than the whole cold start. What is
-//! born in a group costs nothing. How much memory and how many processes a single environment uses
-//! is watched by the gateway.
+//! born in a group costs nothing. How many processes a single environment is, is for `births`; how much
+//! memory it uses is watched by the gateway.
 
 use std::path::{Path, PathBuf};
 
@@ -30,11 +30,6 @@ pub fn enter() -> Result<String, String> {
             Err(format!("the control group {} cannot be used: {error}", group.display()))
         }
     }
-}
-
-/// How many there may be; those that are there already stay.
-pub fn limit(group: &str, most: u32) -> bool {
-    std::fs::write(Path::new(group).join("pids.max"), most.to_string()).is_ok()
 }
 
 /// Where this process is counted now: of version 1 the hierarchy for `pids`, else version 2.

@@ -1,28 +1,32 @@
 //! What keeps a handler to itself. Said by `src/protocol/isolation.rs`, told to users by
 //! `docs/isolation.md`.
 //!
+//! - `births`: how many processes one environment may be; in every environment.
 //! - `calls`: system calls that no handler needs, refused; once, in the zygote, inherited by all.
 //! - `capabilities`: what root could do beyond files, given up; likewise.
 //! - `control_group`: how many processes all of them may be; likewise.
 //! - `files`: what one function may read and write, and whom it may signal; in every environment.
 //! - `probe`: whether all that holds, found out by trying.
 
+mod births;
 mod calls;
 mod capabilities;
 mod control_group;
 mod files;
 mod probe;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 
 use crate::defences;
-use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, MAX_TASKS, Paths, Wanted};
+use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, Paths, Wanted};
 
+pub use births::{Asked, Births};
 pub use files::Interpreter;
 
 /// The zygote's part, with what did not work.
 pub struct Isolation {
     wanted: Wanted,
+    pub births: Result<births::Registry, String>,
     calls: Result<(), String>,
     capabilities: Result<(), String>,
     control_group: Result<String, String>,
@@ -39,6 +43,7 @@ impl Isolation {
             let off = || Err("switched off (`--isolation 0`)".to_owned());
             return Self {
                 wanted,
+                births: Err(off().unwrap_err()),
                 calls: off(),
                 capabilities: off(),
                 control_group: Err(off().unwrap_err()),
@@ -48,7 +53,11 @@ impl Isolation {
         let control_group = control_group::enter();
         let capabilities = capabilities::drop_dangerous();
         let calls = if defences::off("seccomp") { Ok(()) } else { calls::deny() };
-        Self { wanted, calls, capabilities, control_group }
+        // Those of many environments are held here.
+        let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+        let births = births::Registry::open().map_err(|error| format!("no socket could be made: {error}"));
+        Self { wanted, births, calls, capabilities, control_group }
     }
 
     /// In an environment, before any code of its function runs. An environment that cannot be closed
@@ -60,10 +69,12 @@ impl Isolation {
         }
     }
 
-    /// Whether that could be said: not without a control group.
-    pub fn let_nobody_be_born(&self, nobody: bool) -> bool {
-        let most = if nobody { 0 } else { MAX_TASKS };
-        self.control_group.as_ref().is_ok_and(|group| control_group::limit(group, most))
+    /// In an environment: what it starts is counted from here on. Where that cannot be had, as the probe
+    /// has told, the gateway looks now and then.
+    pub fn announce(&self, ticket: u64) {
+        if let Ok(registry) = &self.births {
+            let _ = registry.announce(ticket);
+        }
     }
 
     /// Forks a process like an environment, and has it try what must not work.
@@ -74,7 +85,7 @@ impl Isolation {
 
 /// What the process can be told to do that needs no rights and no kernel of a certain age.
 pub fn tier_zero(zygote: Pid) -> Result<(), rustix::io::Errno> {
-    use rustix::process::{Resource, Rlimit, Signal};
+    use rustix::process::Signal;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(zygote) {
         return Err(rustix::io::Errno::SRCH);
