@@ -137,12 +137,15 @@ struct Known {
     process_name: String,
     /// Once it has been handed over.
     births: Option<Births>,
+    /// Nobody is answered any more.
+    is_ending: bool,
 }
 
 impl Zygote {
     /// The control socket, the signal, what environments are announced on; then whoever asks to fork.
     fn listened_to<'a>(&'a self, children_signal: &'a ChildSignal) -> Vec<PollFd<'a>> {
-        let births = self.environments.values().filter_map(|known| known.births.as_ref());
+        let answered = self.environments.values().filter(|known| !known.is_ending);
+        let births = answered.filter_map(|known| known.births.as_ref());
         let first = [self.control.as_fd(), children_signal.descriptor.as_fd()];
         let registry = self.isolation.births.as_ref().ok().map(|registry| registry.descriptor());
         let all = first.into_iter().chain(registry).chain(births.map(Births::descriptor));
@@ -170,8 +173,8 @@ impl Zygote {
         let Some(births) = &mut known.births else { return };
         if let Asked::TooMany = births.answer(|| tree_of(pid).len()) {
             let report = Report::Crowded { process_name: known.process_name.clone() };
-            // Nobody below it forks any more.
-            known.births = None;
+            // Whoever below it wants to fork waits on, until it is killed.
+            known.is_ending = true;
             let _ = send(&self.control, &report, None);
             let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("forked"), Signal::KILL);
         }
@@ -213,7 +216,12 @@ impl Zygote {
             self.failed(fork.ticket, &format!("could not fork: {fork_error}"));
             return None;
         }
-        let known = Known { ticket: fork.ticket, process_name: fork.process_name.clone(), births: None };
+        let known = Known {
+            ticket: fork.ticket,
+            process_name: fork.process_name.clone(),
+            births: None,
+            is_ending: false,
+        };
         self.environments.insert(pid, known);
         let child = Pid::from_raw(pid).expect("fork returned a process id");
         // The child cannot have been reaped yet, so the pidfd is certainly the child's.
@@ -239,8 +247,7 @@ impl Zygote {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_pid();
-            // With it goes the answering side: nobody below forks any more.
-            let Some(Known { ticket, .. }) = self.environments.remove(&pid) else { continue };
+            let Some(known) = self.environments.remove(&pid) else { continue };
             // The environment led its own process group; its plain children are still in it, and none of
             // them can fork any more once this has been said.
             if !defences::off("descendants-killed") {
@@ -251,15 +258,19 @@ impl Zygote {
                 (Some(code), _) => Exit::Status(code),
                 (None, signal) => Exit::Signal(signal.unwrap_or(0)),
             };
-            ended.push((ticket, exit));
+            ended.push((known, exit));
         }
         if ended.is_empty() {
             return;
         }
-        for (ticket, exit) in ended {
-            let _ = send(&self.control, &Report::Exited { ticket, exit }, None);
+        for (known, exit) in &ended {
+            let report = Report::Exited { ticket: known.ticket, exit: *exit };
+            let _ = send(&self.control, &report, None);
         }
         self.sweep();
+        // Only now are the answering sides closed: a bomb that is refused at once tries again and again,
+        // and takes the processors; one that waits for leave is quiet.
+        drop(ended);
     }
 
     /// Kills every child that is not an environment, with all below it, until none is left: what is born
@@ -288,8 +299,10 @@ impl Zygote {
     }
 
     fn end_all(&mut self) {
+        // Whoever wants to fork meanwhile waits for ever.
+        let mut births = Vec::new();
         for (pid, known) in &mut self.environments {
-            known.births = None;
+            births.push(known.births.take());
             let pid = Pid::from_raw(*pid).expect("forked");
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);

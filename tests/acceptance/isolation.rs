@@ -144,7 +144,7 @@ def lambda_handler(event, context):
 ";
 
 /// A user who is nobody in particular, for what runs as root otherwise.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// Where something of a process lies that can be read.
 fn first_address(pid: i32) -> u64 {
@@ -218,7 +218,7 @@ fn names(table: &BTreeMap<String, String>) -> String {
 }
 
 /// Whether an ordinary user can run the program and a Python; says so if not.
-fn nobody_can_run_it() -> bool {
+pub fn nobody_can_run_it() -> bool {
     let program = program();
     let mut command = std::process::Command::new(program.get_program());
     command.args(["--version"]).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());

@@ -3,8 +3,8 @@
 //! Every `fork` below an environment is held by the kernel until the zygote has let it go on (a filter of
 //! system calls whose answers are given by somebody else). It is that waiting which makes bombs harmless:
 //! who forks without end waits without end, and does not take the processors from those who are to end it.
-//! When an environment ends, the answering side is closed, and nobody below it can fork any more: what is
-//! left can be killed without a race. Threads are not counted, and do not wait.
+//! When an environment ends, nobody below it is answered any more: what is left can be killed without a
+//! race. Threads are not counted, and do not wait.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -131,10 +131,11 @@ impl Births {
 /// Who has got leave may not have been born yet, where many want the processors. Nobody gets leave
 /// meanwhile, so that there will soon be as many as there are going to be.
 fn settled(count: impl Fn() -> usize) -> usize {
-    let mut last = 0;
+    let (mut last, mut unchanged) = (0, 0);
     for _ in 0..ROUNDS {
         let now = count();
-        if now == last || now >= MAX_PROCESSES {
+        unchanged = if now == last { unchanged + 1 } else { 0 };
+        if unchanged == 2 || now >= MAX_PROCESSES {
             return now;
         }
         last = now;
@@ -143,7 +144,7 @@ fn settled(count: impl Fn() -> usize) -> usize {
     last
 }
 
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Puts the filter up, for this process and all it will start; the side that answers.
