@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Instant;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -69,8 +70,10 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     // The larger part of the standard library is imported when nobody has asked for a while.
     let mut patience = Some(IDLE);
     loop {
+        let waiting = zygote.wait();
         let mut ready = zygote.listened_to(&children_signal);
-        match rustix::event::poll(&mut ready, patience.as_ref()) {
+        match rustix::event::poll(&mut ready, waiting.as_ref().or(patience.as_ref())) {
+            Ok(0) if waiting.is_some() => continue,
             Ok(0) => {
                 patience = None;
                 bootstrap.call_method0("prepare_more")?;
@@ -144,12 +147,24 @@ struct Known {
 impl Zygote {
     /// The control socket, the signal, what environments are announced on; then whoever asks to fork.
     fn listened_to<'a>(&'a self, children_signal: &'a ChildSignal) -> Vec<PollFd<'a>> {
-        let answered = self.environments.values().filter(|known| !known.is_ending);
-        let births = answered.filter_map(|known| known.births.as_ref());
+        let now = Instant::now();
+        let births = self.births().filter(|births| births.wait(now).is_none());
         let first = [self.control.as_fd(), children_signal.descriptor.as_fd()];
         let registry = self.isolation.births.as_ref().ok().map(|registry| registry.descriptor());
         let all = first.into_iter().chain(registry).chain(births.map(Births::descriptor));
         all.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect()
+    }
+
+    /// Of those that are answered.
+    fn births(&self) -> impl Iterator<Item = &Births> {
+        self.environments.values().filter(|known| !known.is_ending).filter_map(|known| known.births.as_ref())
+    }
+
+    /// How long it is until somebody who was too quick may be answered.
+    fn wait(&self) -> Option<Timespec> {
+        let now = Instant::now();
+        let wait = self.births().filter_map(|births| births.wait(now)).min()?;
+        Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) })
     }
 
     fn take_births(&mut self) {

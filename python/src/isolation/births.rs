@@ -9,7 +9,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -75,7 +75,7 @@ impl Registry {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
         })?;
-        Some((u64::from_ne_bytes(ticket), Births { listener, counted: 1, since: 0 }))
+        Some((u64::from_ne_bytes(ticket), Births { listener, counted: 1, since: 0, even: Instant::now() }))
     }
 }
 
@@ -85,6 +85,8 @@ pub struct Births {
     /// How many there were when they were counted last, and how many were born since.
     counted: usize,
     since: usize,
+    /// When the next one would be due if they came evenly.
+    even: Instant,
 }
 
 /// What has become of a question.
@@ -97,6 +99,11 @@ pub enum Asked {
 impl Births {
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+
+    /// How long whoever asks has to wait: nobody, but for those who start processes by the hundred.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        self.even.checked_duration_since(now + AT_ONCE * EVERY).filter(|wait| !wait.is_zero())
     }
 
     /// Answers whoever waits. `count` tells how many the environment is, itself included.
@@ -116,6 +123,7 @@ impl Births {
             }
         }
         self.since += 1;
+        self.even = self.even.max(Instant::now()) + EVERY;
         let answer = libc::seccomp_notif_resp {
             id: question.id,
             val: 0,
@@ -127,6 +135,11 @@ impl Births {
         Asked::Answered
     }
 }
+
+/// So many may be born at once, and one in so long after that: else hundreds that have got leave crowd the
+/// processors at the same time. Nobody who waits for what it starts comes near this.
+const AT_ONCE: u32 = 256;
+const EVERY: Duration = Duration::from_millis(2);
 
 /// Who has got leave may not have been born yet, where many want the processors. Nobody gets leave
 /// meanwhile, so that there will soon be as many as there are going to be.
