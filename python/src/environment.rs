@@ -35,11 +35,12 @@ pub fn run(
     fork: &Fork,
     zygote: Pid,
     descriptors: [OwnedFd; FORK_DESCRIPTORS],
+    announce: impl FnOnce(),
     confine: impl FnOnce(&Paths) -> Result<(), String>,
 ) -> PyResult<()> {
     // Never closed from here: how the process ends tells the gateway more than that its pipes are
     // closed, and a handler may have closed them already.
-    let channel = prepare_process(fork, zygote, descriptors).map_err(os_error)?;
+    let channel = prepare_process(fork, zygote, descriptors, announce).map_err(os_error)?;
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
     if let Some(folder) = &fork.bytecode_cache {
         // What is not there yet could not be opened.
@@ -76,8 +77,11 @@ fn prepare_process(
     fork: &Fork,
     zygote: Pid,
     [requests, answers, output, mailbox, gateway, bell]: [OwnedFd; FORK_DESCRIPTORS],
+    announce: impl FnOnce(),
 ) -> Result<Channel, Errno> {
     isolation::tier_zero(zygote)?;
+    // By a descriptor that is closed below.
+    announce();
     set_process_name(&fork.process_name);
     // The gateway does without huge pages; what a handler computes with may want them.
     // SAFETY: changes a setting of this process.

@@ -13,6 +13,8 @@
 //! loaded only in the zygote, after the chosen interpreter's libpython.
 
 mod channel;
+#[path = "../../src/defences.rs"]
+mod defences;
 mod environment;
 mod isolation;
 mod payload;

@@ -8,6 +8,7 @@
 
 mod failures;
 mod provisioned;
+mod rest;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -607,6 +608,7 @@ impl Environments {
         let interval =
             (self.0.limits.idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(15));
         let weak: Weak<Shared> = Arc::downgrade(&self.0);
+        tokio::spawn(rest::watch(weak.clone()));
         loop {
             tokio::time::sleep(interval).await;
             let Some(shared) = weak.upgrade() else { return };

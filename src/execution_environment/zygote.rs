@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
-use super::{isolation, orphans};
+use super::{isolation, memory, orphans};
 use crate::config::Isolation;
 use crate::protocol::control::{
     CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
@@ -210,6 +210,7 @@ impl Zygote {
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(crate::defences::handed_on())
             .env(PRELOAD_VARIABLE, preload.join(","))
             .env(ISOLATION_VARIABLE, serde_json::to_string(wanted).unwrap_or_default())
             .stdin(Stdio::null())
@@ -401,6 +402,7 @@ impl Zygote {
                     let _ = forked.send(Err(reason));
                 }
             }
+            Report::Crowded { process_name } => memory::tell_crowded(process_name.trim_start_matches("fn:")),
             Report::Exited { ticket, exit } => {
                 if let Some(expected) = environments.remove(&ticket) {
                     expected.exit.send_replace(Some(exit));

@@ -18,6 +18,7 @@ mod commands;
 mod console;
 mod console_browser;
 mod console_triggers;
+mod containment;
 mod crowds;
 mod databases;
 mod destinations;

@@ -95,9 +95,9 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "11",
         what: "a handler takes more memory than MemorySize",
-        expected: "it alone is killed, and told so",
-        tests: &["faults::memory"],
-        without: &[("memory-limit", "faults::memory")],
+        expected: "it alone is killed within half a second, and told so",
+        tests: &["faults::memory", "containment::a_hog_is_killed_soon_after_it_has_crossed_its_limit"],
+        without: &[("memory-limit", "containment::a_hog_is_killed_soon_after_it_has_crossed_its_limit")],
     },
     Row {
         id: "12",
@@ -108,17 +108,27 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "13",
-        what: "a fork bomb",
-        expected: "1,024 processes at most, then the whole tree is killed; neighbours go on",
-        tests: &["isolation::a_crowd_of_processes_is_bounded_and_leaves_nothing"],
-        without: &[],
+        what: "a handler forks without end, or leaves behind what does",
+        expected: "1,024 processes at most, then all of them are killed; neighbours are served",
+        tests: &[
+            "containment::a_crowd_of_processes_is_bounded_and_leaves_nothing",
+            "containment::bombs_are_cleared_and_neighbours_are_served",
+            "containment::what_grows_while_its_environment_rests_is_ended_too",
+        ],
+        without: &[
+            ("process-limit", "containment::a_crowd_of_processes_is_bounded_and_leaves_nothing"),
+            ("watch-at-rest", "containment::what_grows_while_its_environment_rests_is_ended_too"),
+        ],
     },
     Row {
         id: "14",
         what: "a daemon: forked twice, in a session of its own",
         expected: "gone when its environment ends",
-        tests: &["faults::what_a_handler_leaves_behind_ends_with_its_environment"],
-        without: &[],
+        tests: &[
+            "containment::a_daemon_goes_with_its_environment",
+            "faults::what_a_handler_leaves_behind_ends_with_its_environment",
+        ],
+        without: &[("descendants-killed", "containment::a_daemon_goes_with_its_environment")],
     },
     Row {
         id: "15",
@@ -130,23 +140,29 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "16",
         what: "children that nobody waits for",
-        expected: "no zombies, after two hundred crashes neither",
-        tests: &["faults::two_hundred_crashes_leave_nothing_behind"],
-        without: &[],
+        expected: "none is left when their environment ends, not even as a zombie",
+        tests: &[
+            "containment::children_that_nobody_waits_for",
+            "faults::two_hundred_crashes_leave_nothing_behind",
+        ],
+        without: &[("descendants-killed", "containment::children_that_nobody_waits_for")],
     },
     Row {
         id: "17",
-        what: "a handler uses up its descriptors",
+        what: "a handler opens all the files it may",
         expected: "an error of that invocation only",
         tests: &["mishaps::a_handler_without_descriptors"],
-        without: &[],
+        without: &[("descriptor-limit", "mishaps::a_handler_without_descriptors")],
     },
     Row {
         id: "18",
-        what: "a handler closes descriptors, removes its folder, forges answers",
-        expected: "the answer is right, the environment kept or replaced",
+        what: "a handler closes its descriptors, removes its folder, or writes answers of its own making",
+        expected: "the right answer, and the environment kept or replaced",
         tests: &["faults::mischief_that_still_answers", "faults::broken_transport"],
-        without: &[],
+        without: &[(
+            "malformed-answers",
+            "environment_faults::an_answer_to_nobodys_question_is_not_believed",
+        )],
     },
     Row {
         id: "19",
@@ -501,10 +517,10 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "59",
-        what: "an environment that is stopped (SIGSTOP)",
-        expected: "as a timeout",
+        what: "an environment that stands still (SIGSTOP)",
+        expected: "ends as one that takes too long does",
         tests: &["faults::timeouts"],
-        without: &[],
+        without: &[("timeout-kill", "environment_faults::a_timeout_ends_what_would_have_answered_later")],
     },
     Row {
         id: "60",

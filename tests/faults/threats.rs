@@ -43,10 +43,18 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "T6",
-        what: "another user or a handler reads secrets of the control plane",
-        expected: "private files; handlers have keys of their own and no others",
-        tests: &["security::functions_have_keys_of_their_own_and_no_others"],
-        without: &[],
+        what: "another user of the machine, or a handler, looks for keys of the control plane",
+        expected: "the state folder is closed to both; a function has keys of its own and no others",
+        tests: &[
+            "security::functions_have_keys_of_their_own_and_no_others",
+            "containment::other_users_read_nothing_of_the_state_folder",
+            "environment::variables_and_context",
+        ],
+        without: &[
+            ("private-state-folder", "containment::other_users_read_nothing_of_the_state_folder"),
+            ("clean-environment", "environment::variables_and_context"),
+            ("landlock", "isolation::a_handler_does_not_get_out"),
+        ],
     },
     Row {
         id: "T7",
@@ -189,17 +197,32 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "T18",
-        what: "a handler reaches for the gateway, its neighbours, its own code",
+        what: "a handler reaches for the gateway, its neighbours, its own code, or more rights",
         expected: "files, processes, signals and system calls are closed to it",
-        tests: &["isolation::a_handler_does_not_get_out", "isolation::without_isolation_it_does"],
-        without: &[],
+        tests: &[
+            "isolation::a_handler_does_not_get_out",
+            "isolation::an_ordinary_users_handler_does_not_get_out_either",
+            "isolation::without_isolation_it_does",
+        ],
+        without: &[
+            ("landlock", "isolation::a_handler_does_not_get_out"),
+            ("seccomp", "isolation::a_handler_does_not_get_out"),
+            ("no-new-privileges", "isolation::without_isolation_it_does"),
+        ],
     },
     Row {
         id: "T19",
-        what: "a handler forges answers, or poisons the next invocation",
+        what: "a handler writes answers to questions of others, or spoils what the next invocation finds",
         expected: "one answer for each invocation, by its number; no environment serves two functions",
-        tests: &["faults::mischief_that_still_answers", "environment::modules_are_each_functions_own"],
-        without: &[],
+        tests: &[
+            "faults::mischief_that_still_answers",
+            "environment_faults::an_answer_to_nobodys_question_is_not_believed",
+            "environment::modules_are_each_functions_own",
+        ],
+        without: &[(
+            "answers-by-number",
+            "environment_faults::an_answer_to_nobodys_question_is_not_believed",
+        )],
     },
     Row {
         id: "T20",
