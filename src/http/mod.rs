@@ -65,6 +65,8 @@ const RESET_STREAMS: usize = 50;
 const UNSENT_BYTES: u32 = 64 * 1024;
 /// When accepting fails, for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// At the end so many are let in who wait at the door: as many as the kernel keeps there.
+const ARRIVED: usize = 4096;
 /// From telling a client that its connection ends to ending it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -159,8 +161,29 @@ pub async fn serve<S>(
             }
         }
     }
-    drop((listener, running));
+    // Whom the kernel has let in is not sent away: they may have sent their request already.
+    for (stream, peer) in arrived(listener) {
+        if let Some(place) = admission.admit(peer) {
+            let (tls, admission) = (tls.clone(), admission.clone());
+            let connection = Connection { stream, place, tls, peer, admission, _running: running.clone() };
+            tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+        }
+    }
+    drop(running);
     ended.recv().await;
+}
+
+/// Connections that wait to be accepted at this moment; no others will.
+fn arrived(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // Not tokio's, which knows only what it has been told some time ago.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accept = |_| {
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    let most = if defences::off("arrivals-at-the-end") { 0 } else { ARRIVED };
+    (0..most).map_while(accept).collect()
 }
 
 struct Connection {
@@ -271,6 +294,7 @@ impl Conversation {
                 if doorkeeper.is_leaving()
                     && version != Version::HTTP_2
                     && !response.status().is_informational()
+                    && !defences::off("farewell")
                 {
                     response
                         .headers_mut()
