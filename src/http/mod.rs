@@ -255,7 +255,6 @@ impl Conversation {
         let (stream, heads) = spelling::Recorded::new(stream);
         let mut guard = Guard::new(pulse.clone(), heads.clone(), *admission.limits());
         let doorkeeper = admission.clone();
-        let seen_request = pulse.clone();
         let seen = heads.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let version = request.version();
@@ -321,8 +320,8 @@ impl Conversation {
                 if !guard.is_stopped() && stopped.as_mut().poll(context).is_ready() {
                     guard.stop();
                 }
-                // The first request may be on its way: who has connected is not sent away without an answer.
-                if guard.is_stopped() && !is_told && seen_request.has_begun() {
+                // A request may be on its way: nobody is sent away without an answer to it.
+                if guard.is_stopped() && !is_told && (guard.can_tell() || defences::off("last-request")) {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }
