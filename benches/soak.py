@@ -152,6 +152,8 @@ def main():
             peak = load(server.port, 5, 0)
             peak = peak["requests"] / peak["seconds"]
             pause = pause_for(server.port, peak / 2)
+            # What is opened once a minute is open from then on.
+            time.sleep(max(0.0, 70 - (time.perf_counter() - server.began)))
             first, _ = at_rest(server, folder, 1)
             seconds = int(options.minutes * 60)
             samples, version, seen = soak(server, folder, seconds, pause)

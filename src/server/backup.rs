@@ -31,7 +31,8 @@ pub fn backup(state_dir: &Path, to: &Path) -> anyhow::Result<Kept> {
     if to.exists() {
         bail!("{} is there already\nhint: backups are not written over; name another file", to.display());
     }
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let to = &std::path::absolute(to)?;
+    let folder = to.parent().unwrap_or(to);
     let begun = Scratch(beside(to, "begun"));
     let copy = Scratch(beside(to, "store"));
     // First the store: what it names lies in the folders, and stays there.

@@ -445,7 +445,7 @@ fn judge(
     keep_last_good: bool,
 ) -> impl Fn(&Deployment, &mut Deployment, &Changes) + Send {
     move |before, after, changes| {
-        if !keep_last_good {
+        if !keep_last_good || crate::defences::off("last-version-that-worked") {
             return;
         }
         for name in &changes.changed {

@@ -84,8 +84,11 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn configure(connection: &Connection) -> rusqlite::Result<String> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Counts for a file that is still empty: others were made with it.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Counts for a file that is still empty: others were made with it, and would be written to for
+    // nothing, also those that turn out to be damaged.
+    if connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -90,6 +90,8 @@ fn help_says_what_there_is() {
       queue        Show, retry or discard asynchronous invocations that wait or have failed
       credentials  Make, list and revoke credentials for the control plane
       audit        Show who has changed what, and check that the log of it is whole
+      backup       Write the state folder into one file, also while handlerd serves
+      restore      Put a backup into a state folder that is empty
       check        Check the template and every function: its configuration, and whether it can be
                    loaded
       doctor       Show the Pythons found on this machine and what is wrong with them
@@ -453,7 +455,7 @@ fn what_is_no_command_is_said_to_be_none() {
     let desk = Desk::new();
     insta::assert_snapshot!(refusal(desk.run(&["lst"]), 1), @"
     error: there is no command `lst`, and no folder of that name to serve
-    hint: the commands are serve, new, invoke, list, routes, event, export, logs, queue, credentials, audit, check, doctor; `handlerd --help` says what they do
+    hint: the commands are serve, new, invoke, list, routes, event, export, logs, queue, credentials, audit, backup, restore, check, doctor; `handlerd --help` says what they do
     ");
     insta::assert_snapshot!(refusal(desk.run(&["some/folder"]), 1), @"
     error: there is no folder some/folder

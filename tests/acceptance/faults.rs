@@ -97,6 +97,8 @@ impl Laboratory {
             .handler("lab", LABORATORY)
             .file("lab/function.yaml", configuration)
             .handler("bystander", BYSTANDER)
+            // One environment of its own, however long a loaded machine keeps a request waiting.
+            .file("bystander/function.yaml", "ReservedConcurrentExecutions: 1\n")
             .start()
             .await;
         let bystander = server.invoke("bystander", "{}").await.json()["pid"].as_i64().unwrap();

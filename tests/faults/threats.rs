@@ -30,9 +30,9 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "T4",
         what: "scripts in logs, names, events and variables",
-        expected: "they are text",
-        tests: &["console_browser::names_logs_and_events_are_text"],
-        without: &[],
+        expected: "they are text: no source makes markup of them, and no policy lets a script in",
+        tests: &["console::the_console_writes_text_only", "console_browser::names_logs_and_events_are_text"],
+        without: &[("headers-of-pages", "console::pages_are_compressed_known_again_and_protected")],
     },
     Row {
         id: "T5",
@@ -62,15 +62,21 @@ pub const ROWS: &[Row] = &[
         id: "T8",
         what: "archives that are too large, or unpack elsewhere",
         expected: "refused before anything is there",
-        tests: &["lib archive::tests::what_attackers_send_is_refused"],
-        without: &[],
+        tests: &["lib archive::unpack::tests::what_attackers_send_is_refused"],
+        without: &[("paths-of-archives", "lib archive::unpack::tests::what_attackers_send_is_refused")],
     },
     Row {
         id: "T9",
         what: "absurd YAML and JSON",
         expected: "bounded in depth and size, before it is used",
-        tests: &["lib deployment::yaml::tests::refuses_what_is_absurd"],
-        without: &[],
+        tests: &[
+            "lib deployment::yaml::tests::refuses_a_little_too_much",
+            "lib deployment::yaml::tests::refuses_what_is_absurd",
+        ],
+        without: &[
+            ("aliases-of-yaml", "lib deployment::yaml::tests::refuses_a_little_too_much"),
+            ("depth-of-yaml", "lib deployment::yaml::tests::refuses_a_little_too_much"),
+        ],
     },
     Row {
         id: "T10",
@@ -83,8 +89,11 @@ pub const ROWS: &[Row] = &[
         id: "T11",
         what: "secrets in logs, errors and answers",
         expected: "they stay where they are",
-        tests: &["security::secrets_of_functions_stay_where_they_are"],
-        without: &[],
+        tests: &[
+            "lib destination::tests::passwords_are_not_shown",
+            "security::secrets_of_functions_stay_where_they_are",
+        ],
+        without: &[("passwords-not-shown", "lib destination::tests::passwords_are_not_shown")],
     },
     Row {
         id: "T12",
@@ -100,8 +109,24 @@ pub const ROWS: &[Row] = &[
         id: "T13",
         what: "forged signatures and tokens",
         expected: "refused: the signature, its time, its body, its algorithm",
-        tests: &["security::boto3_and_the_cli_sign_and_are_believed"],
-        without: &[("signature", "security::boto3_and_the_cli_sign_and_are_believed")],
+        tests: &[
+            "lib gateway::authorize::jwt::tests::a_key_for_another_algorithm_is_not_used",
+            "lib control_plane::tampered::what_was_recorded_cannot_be_sent_again_later",
+            "lib control_plane::tampered::whatever_was_changed_is_refused",
+            "security::boto3_and_the_cli_sign_and_are_believed",
+        ],
+        without: &[
+            ("signature", "security::boto3_and_the_cli_sign_and_are_believed"),
+            ("signature", "lib control_plane::tampered::whatever_was_changed_is_refused"),
+            (
+                "age-of-signatures",
+                "lib control_plane::tampered::what_was_recorded_cannot_be_sent_again_later",
+            ),
+            (
+                "algorithm-of-keys",
+                "lib gateway::authorize::jwt::tests::a_key_for_another_algorithm_is_not_used",
+            ),
+        ],
     },
     Row {
         id: "T14",
@@ -179,9 +204,14 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "T20",
         what: "the gateway is made to fetch",
-        expected: "code comes from nowhere but this machine and named buckets; redirects are not followed",
-        tests: &["attacks::redirects_of_other_servers_are_not_followed"],
-        without: &[],
+        expected: "code comes from nowhere but this machine and named buckets; metadata services are never asked; integrations do not follow redirects",
+        tests: &[
+            "lib egress::tests::a_name_that_leads_there_is_refused_whatever_else_it_leads_to",
+            "lib egress::tests::addresses_of_metadata_services_are_known_however_they_are_written",
+            "attacks::the_metadata_service_is_not_asked",
+            "attacks::redirects_of_other_servers_are_not_followed",
+        ],
+        without: &[("metadata-addresses", "attacks::the_metadata_service_is_not_asked")],
     },
     Row {
         id: "T21",
