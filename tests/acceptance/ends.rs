@@ -321,7 +321,9 @@ fn the_end_of_the_terminal_ends_the_program() {
             assert!(!installed.terminal().contains("takes over"));
             installed.signal(Signal::TERM);
         } else {
-            installed.lines().wait_for("stopping").expect("it ends");
+            let said = |what: &str| installed.terminal().contains(what);
+            eventually("it hears of that", || said("stopping") || said("takes over"));
+            assert!(said("stopping"));
         }
         assert!(installed.ended().success());
     }
@@ -419,4 +421,84 @@ async fn a_stop_under_load_loses_nothing() {
     let answered = answered.load(Ordering::Relaxed);
     seen("56", format!("{answered} answers, 0 lost, 10 half-open clients"), took);
     assert!(took < Duration::from_secs(8), "it took {took:?}");
+}
+
+/// Before another program takes over, clients hear that they should come back, and have time to.
+#[test]
+fn clients_hear_of_a_takeover_before_it_happens() {
+    let installed = Installed::start(|_, _| {});
+    let before = installed.inode();
+    let [mut busy, mut idle] = [(); 2].map(|()| Connection::open(&installed.http));
+    let hello = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for connection in [&mut busy, &mut idle] {
+        connection.send(hello);
+        assert_eq!(connection.answer().header("connection"), None);
+    }
+    let program = program().get_program().to_owned();
+    installed.install(|place| _ = std::fs::copy(&program, place).unwrap());
+    installed.signal(Signal::HUP);
+    installed.lines().wait_for("a new program takes over").expect("it begins");
+    // The other one holds it up: it may come back at any moment.
+    busy.send(hello);
+    let answer = busy.answer();
+    assert_eq!((answer.header("connection"), answer.text()), (Some("close"), "hello"));
+    let mut health = Connection::open(&installed.api);
+    health.send("GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = health.answer();
+    assert_eq!((answer.status, answer.text()), (503, "not ready: ending\n"));
+    assert_eq!(installed.inode(), before, "and still serves");
+    let began = Instant::now();
+    idle.send(hello);
+    assert_eq!(idle.answer().header("connection"), Some("close"));
+    drop((busy, idle, health));
+    eventually("another program runs", || installed.inode() != before);
+    seen("58", "a kept-alive client hears of it; the last of them lets it begin after", began.elapsed());
+}
+
+/// As many as the kernel has let in while the program was not looking.
+#[tokio::test]
+async fn whoever_waits_at_the_door_is_answered() {
+    let mut server = TestServerBuilder::new().start().await;
+    server.signal(Signal::STOP);
+    let mut waiting: Vec<Connection> = (0..600)
+        .map(|_| {
+            let mut connection = Connection::open(&server.http);
+            connection.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            connection
+        })
+        .collect();
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    let began = Instant::now();
+    for connection in &mut waiting {
+        assert_eq!(connection.answer().status, 404);
+    }
+    server.wait_for_exit();
+    seen("56", "600 that waited at the door: all answered", began.elapsed());
+}
+
+/// A kept-alive client who could not know yet that the program ends.
+#[tokio::test]
+async fn a_request_that_is_on_its_way_is_answered() {
+    for attempt in 0.. {
+        let held = Held::new();
+        let server = held_function::add_to(TestServerBuilder::new()).start().await;
+        let mut request = Connection::open(&server.http);
+        request.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", held.route()));
+        held.wait_until_running();
+        let mut kept = Connection::open(&server.http);
+        kept.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(kept.answer().header("connection"), None);
+        let began = Instant::now();
+        server.signal(Signal::TERM);
+        server.wait_for_terminal("stopping");
+        kept.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let took = began.elapsed();
+        // On a machine that is this busy the client could have known.
+        if took < Duration::from_millis(200) || attempt == 5 {
+            let answer = kept.answer();
+            assert_eq!((answer.status, answer.header("connection")), (404, Some("close")), "{took:?}");
+            return seen("56", "a request sent after the signal on a kept connection: answered", took);
+        }
+    }
 }
