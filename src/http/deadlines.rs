@@ -193,10 +193,14 @@ impl Guard {
         self.stopped.is_some()
     }
 
-    /// Whether the client can be told that the connection ends: HTTP/2 has words for that, HTTP/1 says
-    /// it with an answer.
+    /// HTTP/2 has words for it that a connection ends.
+    pub fn has_words(&self) -> bool {
+        matches!(self.heads.progress(), Progress::Http2)
+    }
+
+    /// Whether the client can be told so when the server stops: HTTP/1 says it with an answer.
     pub fn can_tell(&self) -> bool {
-        matches!(self.heads.progress(), Progress::Http2) || self.pulse.state.lock().unwrap().in_service > 0
+        self.has_words() || self.pulse.state.lock().unwrap().in_service > 0
     }
 
     /// `None`: nothing is expected of the client.

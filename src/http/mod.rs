@@ -321,7 +321,11 @@ impl Conversation {
                     guard.stop();
                 }
                 // A request may be on its way: nobody is sent away without an answer to it.
-                if guard.is_stopped() && !is_told && (guard.can_tell() || defences::off("last-request")) {
+                let is_to_be_told = match guard.is_stopped() {
+                    true => guard.can_tell() || defences::off("last-request"),
+                    false => admission.is_leaving() && guard.has_words(),
+                };
+                if is_to_be_told && !is_told {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }

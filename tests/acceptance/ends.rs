@@ -177,6 +177,13 @@ fn exchange(installed: &Installed) -> Duration {
     began.elapsed()
 }
 
+/// How many descriptors there are when the interpreter has started and nobody asks for anything.
+fn at_rest(installed: &Installed) -> usize {
+    let started = || installed.health()["zygotes"].as_array().is_some_and(|zygotes| !zygotes.is_empty());
+    eventually("the interpreter has started", started);
+    descriptors(installed.pid())
+}
+
 /// `HANDLERD_TEST_SUCCESSIONS` makes it as long as one likes (20).
 #[test]
 fn no_kind_of_request_fails_while_another_program_takes_over() {
@@ -184,9 +191,9 @@ fn no_kind_of_request_fails_while_another_program_takes_over() {
     let notes = installed.folder().join("notes");
     let times = std::env::var("HANDLERD_TEST_SUCCESSIONS").ok().and_then(|times| times.parse().ok());
     let times = times.unwrap_or(3);
+    let open = at_rest(&installed);
     let crowd = Crowd::start(&installed.http, &installed.api, &notes);
-    crowd.wait_for(100);
-    let (mut slowest, began, open) = (Duration::ZERO, Instant::now(), descriptors(installed.pid()));
+    let (mut slowest, began) = (Duration::ZERO, Instant::now());
     for _ in 0..times {
         crowd.wait_for(100);
         slowest = slowest.max(exchange(&installed));
@@ -205,7 +212,8 @@ fn no_kind_of_request_fails_while_another_program_takes_over() {
         (first..accepted).all(|id| done.contains(&id))
     });
     // What one program leaves open would be more with each of them.
-    eventually("no descriptor is left behind", || descriptors(installed.pid()) <= open);
+    exchange(&installed);
+    eventually("no descriptor is left behind", || at_rest(&installed) <= open);
     let ended: Vec<i64> =
         descendants(installed.pid()).into_iter().filter(|pid| state(*pid) == Some('Z')).collect();
     assert_eq!(ended, [0_i64; 0], "nobody has asked how these ended");
@@ -501,4 +509,32 @@ async fn a_request_that_is_on_its_way_is_answered() {
             return seen("56", "a request sent after the signal on a kept connection: answered", took);
         }
     }
+}
+
+/// What was tried out is not there any more when it should begin: the old program begins anew, and can
+/// still be followed by another.
+#[test]
+fn a_program_that_is_gone_when_it_should_begin() {
+    let held = Held::new();
+    let installed = Installed::start(|_, folder| {
+        add(folder, "held", held_function::SOURCE);
+        std::fs::write(folder.join("handlers/held/function.yaml"), "Timeout: 120\n").unwrap();
+    });
+    let before = installed.inode();
+    let mut request = Connection::open(&installed.http);
+    request.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", held.route()));
+    held.wait_until_running();
+    let program = program().get_program().to_owned();
+    installed.install(|place| _ = std::fs::copy(&program, place).unwrap());
+    installed.signal(Signal::HUP);
+    installed.lines().wait_for("a new program takes over").expect("it begins");
+    installed.install(|place| std::fs::write(place, "half of a program").unwrap());
+    held.let_go();
+    assert_eq!((request.answer().status, installed.inode()), (200, before));
+    installed.lines().wait_for("this one begins anew").expect("it is told");
+    assert_eq!(installed.health()["pid"], installed.pid());
+    assert_eq!(installed.inode(), before);
+    exchange(&installed);
+    assert_eq!(installed.health()["status"], "ok");
+    seen("58", "exchanged once more meanwhile: the old one begins anew, under the same process id", None);
 }

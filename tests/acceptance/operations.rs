@@ -35,6 +35,8 @@ impl Installed {
         let function = folder.path().join("handlers/hello");
         std::fs::create_dir_all(&function).unwrap();
         std::fs::write(function.join("lambda_function.py"), HELLO).unwrap();
+        // However busy the machine is.
+        std::fs::write(function.join("function.yaml"), "Timeout: 30\n").unwrap();
         let binary = folder.path().join("handlerd");
         std::fs::copy(program().get_program(), &binary).unwrap();
         let mut command = Command::new(&binary);

@@ -518,6 +518,7 @@ pub const ROWS: &[Row] = &[
             "ends::clients_hear_of_a_takeover_before_it_happens",
             "operations::a_binary_that_does_not_work_takes_nothing_over",
             "ends::a_program_that_would_not_start_is_not_begun",
+            "ends::a_program_that_is_gone_when_it_should_begin",
             "lib server::succession::tests::a_rehearsal_is_bounded",
         ],
         without: &[
