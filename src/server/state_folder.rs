@@ -44,6 +44,20 @@ pub fn lock(state_dir: &Path, patience: Duration) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// The lock that a former gateway has left, if it is of this folder; or a new one.
+pub fn lock_left(state_dir: &Path, left: Option<File>) -> anyhow::Result<File> {
+    use std::os::unix::fs::MetadataExt;
+    let which = |file: std::fs::Metadata| (file.dev(), file.ino());
+    let of_this = std::fs::metadata(state_dir.join("lock")).map(which).ok();
+    if let Some(left) = left
+        && left.metadata().map(which).ok() == of_this
+        && left.set_len(0).is_ok()
+    {
+        return Ok(left);
+    }
+    lock(state_dir, PATIENCE)
+}
+
 /// Whoever has the folder to itself brings the store up to date; beside a gateway it is taken as it is.
 pub fn open_store(state_dir: &Path, exclusive: bool) -> anyhow::Result<Store> {
     let alone = if exclusive { None } else { lock(state_dir, Duration::ZERO).ok() };

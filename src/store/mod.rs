@@ -114,6 +114,16 @@ impl Store {
         Self::on(connection, path, false, Log::Trusted)
     }
 
+    /// Whether [`Store::open`] could, beside the gateway that has the lock: nothing is changed.
+    pub fn could_be_opened(state_dir: &Path) -> Result<(), StoreError> {
+        let path = state_dir.join(FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        let connection = file::connect_to_read(&path).map_err(|error| file::explained(&path, &error))?;
+        schema::refuse_newer(&connection, &path)
+    }
+
     fn on(connection: Connection, path: PathBuf, owner: bool, log: Log) -> Result<Self, StoreError> {
         let writer = Writer::start(connection, path.clone(), owner, log)?;
         let reading = Semaphore::new(READERS);

@@ -319,12 +319,16 @@ impl TestServer {
 
     /// Waits for the program's own end.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
+        self.ends_within(PATIENCE)
+    }
+
+    pub fn ends_within(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "the program does not end:\n{}", self.stderr.text());
+            assert!(began.elapsed() < limit, "the program does not end:\n{}", self.stderr.text());
             std::thread::sleep(Duration::from_millis(2));
         }
     }

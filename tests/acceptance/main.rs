@@ -23,6 +23,7 @@ mod crowds;
 mod databases;
 mod destinations;
 mod durability;
+mod ends;
 mod environment;
 mod environment_faults;
 mod event_source_mappings;

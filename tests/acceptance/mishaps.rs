@@ -121,9 +121,8 @@ async fn where_the_kernel_gives_no_watches() {
     seen("49", "found by looking every 500 ms, and said", began.elapsed());
 }
 
-/// Nobody reads what the program says: requests do not wait for it, nor does its end.
-#[tokio::test]
-async fn a_terminal_that_nobody_reads() {
+/// A gateway whose one function says more than a pipe holds; and what nobody reads yet.
+fn talker() -> (tempfile::TempDir, Ends, String, std::process::ChildStderr) {
     let folder = tempfile::tempdir().unwrap();
     let function = folder.path().join("handlers/talker");
     std::fs::create_dir_all(&function).unwrap();
@@ -137,12 +136,19 @@ async fn a_terminal_that_nobody_reads() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = Ends(command.spawn().unwrap());
-    // Held open, and never read.
-    let _stderr = child.0.stderr.take().unwrap();
+    // Held open, and not read.
+    let stderr = child.0.stderr.take().unwrap();
     let stdout = Lines::of(child.0.stdout.take().unwrap());
     let http =
         stdout.wait_for("HTTP routes").expect("it starts").split_whitespace().next().unwrap().to_owned();
-    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+    (folder, child, http, stderr)
+}
+
+/// Nobody reads what the program says: requests do not wait for it, nor does its end.
+#[tokio::test]
+async fn a_terminal_that_nobody_reads() {
+    let (_folder, mut child, http, stderr) = talker();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().unwrap();
     let mut slowest = Duration::ZERO;
     // A pipe holds 64 KB, what waits for it 4 MB.
     for _ in 0..150 {
@@ -151,8 +157,8 @@ async fn a_terminal_that_nobody_reads() {
         assert_eq!(answer.text().await.unwrap(), "said");
         slowest = slowest.max(began.elapsed());
     }
-    seen("60", "150 answers with 9 MB of log that nobody read", slowest);
     assert!(slowest < Duration::from_secs(2), "a request waited {slowest:?}");
+    seen("60", "150 answers with 9 MB of log that nobody read", slowest);
     let pid = rustix::process::Pid::from_raw(child.0.id().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     let began = Instant::now();
@@ -161,6 +167,24 @@ async fn a_terminal_that_nobody_reads() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(began.elapsed() < Duration::from_secs(10), "it ended after {:?}", began.elapsed());
+    drop(stderr);
+}
+
+/// Somebody reads again: what is missing has been counted.
+#[tokio::test]
+async fn a_terminal_that_is_read_again() {
+    let (_folder, _child, http, stderr) = talker();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().unwrap();
+    for _ in 0..100 {
+        let answer = client.get(format!("{http}/talker")).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "said");
+    }
+    let lines = Lines::of(stderr);
+    let told = lines.wait_for("lines were lost").expect("it is told");
+    let lost: u64 = told.split_whitespace().nth(1).and_then(|count| count.parse().ok()).expect("a number");
+    assert!((1..1000).contains(&lost), "{told}");
+    assert_eq!(client.get(format!("{http}/talker")).send().await.unwrap().text().await.unwrap(), "said");
+    seen("60", format!("read again: {lost} lost lines are told"), None);
 }
 
 /// Whose end is the test's.
