@@ -34,6 +34,7 @@ pub struct Settings {
     pub access: Access,
     pub doors: Doors,
     pub tls: Option<Tls>,
+    pub isolation: Isolation,
     pub limits: Limits,
     pub connections: Connections,
 }
@@ -49,6 +50,17 @@ impl Settings {
             _ => &self.handlers,
         }
     }
+}
+
+/// What keeps handlers to themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// `--isolation 0`: nothing beyond what every process gets.
+    pub off: bool,
+    /// The tier without which nothing is run.
+    pub required: u8,
+    /// What handlers may write to, beside /tmp and the buckets.
+    pub writable: Vec<PathBuf>,
 }
 
 /// A template, and what it is read with.

@@ -16,7 +16,6 @@
 //! | 4 | [`telemetry`] | traces of invocations, for an OpenTelemetry collector |
 //! | 3 | [`control_plane`] | the table of the control plane's routes, and the guard made from it |
 //! | 3 | [`invoker`] | the one door to a function: resolve, admit, acquire, invoke, record; asynchronous events |
-//! | 2 | [`backup`] | the state folder in one file, and back |
 //! | 2 | [`deployment`] | functions and APIs, from folders or a template, as one immutable snapshot; watching for changes |
 //! | 2 | [`execution_environment`] | the parent's side of an environment: pool, process, zygote |
 //! | 2 | [`published`] | versions, aliases and layers: immutable copies in the state folder |
@@ -31,6 +30,7 @@
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`egress`] | where the gateway never asks |
 //! | ground | [`hexadecimal`] | bytes as text |
 //! | ground | [`inotify`] | what the kernel has to say about folders |
 //! | ground | [`samples`] | an event of every source, as AWS sends it |
@@ -103,7 +103,6 @@ pub mod telemetry;
 pub mod control_plane;
 pub mod invoker;
 
-pub mod backup;
 pub mod deployment;
 pub mod execution_environment;
 pub mod published;
@@ -125,6 +124,7 @@ pub mod api;
 pub mod config;
 pub mod defences;
 pub mod destination;
+pub mod egress;
 pub mod function;
 pub mod hexadecimal;
 pub mod inotify;

@@ -12,20 +12,21 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::Pid;
 
 use crate::channel::Channel;
+use crate::isolation;
 use crate::payload;
 use crate::protocol::control::{FORK_DESCRIPTORS, Fork};
 use crate::protocol::frame::{Kind, MAX_RESULT, Request};
+use crate::protocol::isolation::Paths;
 use crate::protocol::mailbox::Desk;
 use crate::stream::Outlet;
 use crate::zygote::{os_error, set_process_name};
 
 /// The pipes to the gateway live up here, where a handler that closes "all" small descriptors does
-/// not reach them. Lambda allows 1,024 descriptors; so do we.
+/// not reach them, below the limit of 1,024.
 const HIGH_DESCRIPTORS: i32 = 1000;
-const MAX_DESCRIPTORS: u64 = 1024;
 
 /// Runs the environment until somebody ends it: the gateway by killing it, the handler by its own
 /// doing.
@@ -34,11 +35,18 @@ pub fn run(
     fork: &Fork,
     zygote: Pid,
     descriptors: [OwnedFd; FORK_DESCRIPTORS],
+    announce: impl FnOnce(),
+    confine: impl FnOnce(&Paths) -> Result<(), String>,
 ) -> PyResult<()> {
     // Never closed from here: how the process ends tells the gateway more than that its pipes are
     // closed, and a handler may have closed them already.
-    let channel = prepare_process(fork, zygote, descriptors).map_err(os_error)?;
+    let channel = prepare_process(fork, zygote, descriptors, announce).map_err(os_error)?;
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
+    if let Some(folder) = &fork.bytecode_cache {
+        // What is not there yet could not be opened.
+        let _ = std::fs::create_dir_all(folder);
+    }
+    confine(&fork.paths).map_err(pyo3::exceptions::PyOSError::new_err)?;
 
     let bootstrap = crate::bootstrap(py)?;
     bootstrap.call_method1("start", (settings(py, fork)?,))?;
@@ -69,26 +77,15 @@ fn prepare_process(
     fork: &Fork,
     zygote: Pid,
     [requests, answers, output, mailbox, gateway, bell]: [OwnedFd; FORK_DESCRIPTORS],
+    announce: impl FnOnce(),
 ) -> Result<Channel, Errno> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != Some(zygote) {
-        return Err(Errno::SRCH);
-    }
-    rustix::process::setsid()?;
-    rustix::process::set_child_subreaper(Some(Pid::INIT))?;
-    rustix::thread::set_no_new_privs(true)?;
+    isolation::tier_zero(zygote)?;
+    // By a descriptor that is closed below.
+    announce();
     set_process_name(&fork.process_name);
     // The gateway does without huge pages; what a handler computes with may want them.
     // SAFETY: changes a setting of this process.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0) };
-
-    let limit = |resource, value| {
-        let maximum = rustix::process::getrlimit(resource).maximum;
-        let value = Some(maximum.map_or(value, |maximum| maximum.min(value)));
-        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
-    };
-    limit(Resource::Nofile, MAX_DESCRIPTORS)?;
-    limit(Resource::Core, 0)?;
 
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;

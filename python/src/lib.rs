@@ -4,6 +4,7 @@
 //! - `environment`: one environment: process set-up, init phase, invoke by invoke.
 //! - `channel`: the mailbox and the pipes to the gateway.
 //! - `stream`: what a streamed response leaves by, while the handler runs.
+//! - `isolation`: what keeps a handler to itself.
 //! - `payload`: payload bytes <-> Python values, as Lambda's own runtime converts them.
 //! - `trace_id`: the one variable that changes with every invocation.
 //! - `../lambda_runtime/`: what must be Python: loading the handler, context, faults, logging.
@@ -12,7 +13,10 @@
 //! loaded only in the zygote, after the chosen interpreter's libpython.
 
 mod channel;
+#[path = "../../src/defences.rs"]
+mod defences;
 mod environment;
+mod isolation;
 mod payload;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)] // each side uses its half

@@ -4,7 +4,7 @@
 //! - `names`: what an entry may be called.
 //! - `pack`: a folder -> an archive, equal bytes for equal content.
 //! - `place`: a finished folder takes its place in one step.
-//! - `sealed`: large ones, never whole in memory, with a checksum of all of it: backups.
+//! - `sealed`: a folder as it is, for keeping: a backup.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -12,7 +12,7 @@ mod gunzip;
 mod names;
 mod pack;
 mod place;
-mod sealed;
+pub mod sealed;
 mod unpack;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 pub use gunzip::gunzip;
 pub use pack::{Packing, pack, pack_files};
 pub use place::{move_away, put};
-pub use sealed::{Sealed, Sealing};
 pub use unpack::{Unpacked, unpack};
 
 /// What an archive may come to.

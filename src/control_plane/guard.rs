@@ -15,6 +15,7 @@ use super::audit::{Audit, Change};
 use super::origin::Names;
 use super::{Entry, Scope, action, refusal, scope_of};
 use crate::config::{Account, Network};
+use crate::defences;
 use crate::http::{Forwarded, Peer};
 
 /// A change's answer is looked at for the hash of the code, up to this length.
@@ -96,7 +97,9 @@ impl Guard {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let scope = scope_of(&self.table, request.method(), route.as_ref());
         let mut caller = Caller::local();
-        if let Some(access) = self.access.as_deref().filter(|_| scope != Scope::Open) {
+        if let Some(access) =
+            self.access.as_deref().filter(|_| scope != Scope::Open && !defences::off("credentials"))
+        {
             // The event bus stands where EventBridge's endpoint has its only path.
             let is_bus = *request.method() == Method::POST && request.uri().path() == "/";
             (caller, request) = match access.admit(request, if is_bus { "events" } else { "lambda" }).await {
@@ -104,7 +107,7 @@ impl Guard {
                 Err(refused) => return refused,
             };
         }
-        if !caller.may(scope) {
+        if !caller.may(scope) && !defences::off("scopes") {
             let change = self.change(&request, route.as_ref(), &caller);
             let denied = self.denied(&caller, scope, &change);
             if scope >= Scope::Deploy

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bell::Rung;
+use super::isolation;
 use super::line::{Expected, Line, Taken};
-use super::memory;
+use super::memory::{self, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
 use super::variables::{self, Surroundings};
 use super::zygote::{Process, Python, Zygote, ZygoteError};
 use crate::config::Account;
+use crate::defences;
 use crate::function::{Function, Version};
 use crate::invocation::Invocation;
 use crate::protocol::control::{Exit, Fork};
@@ -35,6 +37,8 @@ pub struct Environment {
     init: Option<InitReport>,
     next_nonce: u64,
     max_memory_kib: u32,
+    /// The same after its first invocation.
+    memory_at_first_kib: Option<u32>,
     /// Whether the last invocation waited for anything, or only computed.
     pub has_waited: bool,
     /// Set once anything has happened after which the process must not be used again.
@@ -96,6 +100,7 @@ pub struct Common {
     pub control_plane: Option<String>,
     /// The folder whose subfolders stand for S3 buckets.
     pub buckets: PathBuf,
+    pub isolation: crate::config::Isolation,
     /// The gateway's own environment variables.
     pub inherited: Vec<(String, String)>,
 }
@@ -133,21 +138,32 @@ impl Environment {
             buckets: &common.buckets,
             inherited: &common.inherited,
         };
+        // On Lambda what a function asks for lies beside its code, before the layers.
+        let layers: Vec<String> = packages
+            .map(Path::to_owned)
+            .into_iter()
+            .chain(function.layer_paths(&runtime))
+            .map(|path| path.display().to_string())
+            .collect();
+        let bytecode_cache =
+            Some(common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string());
+        let variables = variables::complete(&function, &surroundings);
+        let paths = isolation::paths(
+            common,
+            &function,
+            &layers,
+            &variables,
+            &temporary_folder.path,
+            bytecode_cache.as_deref(),
+        );
         let fork = Fork {
             ticket,
             process_name: format!("fn:{}", function.name),
-            environment: variables::complete(&function, &surroundings),
+            environment: variables,
             task_root: function.task_root.display().to_string(),
-            // On Lambda what a function asks for lies beside its code, before the layers.
-            layers: packages
-                .map(Path::to_owned)
-                .into_iter()
-                .chain(function.layer_paths(&runtime))
-                .map(|path| path.display().to_string())
-                .collect(),
-            bytecode_cache: Some(
-                common.state_dir.join("bytecode").join(function.name.as_str()).display().to_string(),
-            ),
+            layers,
+            bytecode_cache,
+            paths,
         };
         let process = zygote.fork(&fork, &ends.descriptors()).await?;
         // Only the environment holds them now: when it is gone, the pipes say so.
@@ -163,6 +179,7 @@ impl Environment {
             init: None,
             next_nonce: random(),
             max_memory_kib: 0,
+            memory_at_first_kib: None,
             has_waited: true,
             spoiled: false,
             idle_since: began,
@@ -244,6 +261,9 @@ impl Environment {
         }
         // A process that is gone cannot be asked any more; what it used before is the best there is.
         self.max_memory_kib = self.max_memory_kib.max(max_memory_kib);
+        if frame.is_some() && matches!(ended, Ended::Answered { .. }) {
+            self.replace_before_it_is_full();
+        }
         let max_memory_mb = match ended {
             Ended::OutOfMemory => self.function.configuration.memory_mb,
             _ => self.max_memory_kib.div_ceil(1024),
@@ -261,6 +281,24 @@ impl Environment {
         }
     }
 
+    /// A handler that keeps a little of every invocation would be killed in the middle of one, some
+    /// day. It is replaced between two, if it is memory that it has gained since it began to serve:
+    /// who needs nearly all of it from the first time on is let alone.
+    fn replace_before_it_is_full(&mut self) {
+        let limit = self.function.configuration.memory_mb * 1024;
+        let gained = self.max_memory_kib - *self.memory_at_first_kib.get_or_insert(self.max_memory_kib);
+        let is_nearly_full = self.max_memory_kib >= limit / 10 * 9 && gained >= limit / 10;
+        if is_nearly_full && !self.spoiled && !defences::off("soft-memory-limit") {
+            self.spoiled = true;
+            let (name, used) = (&self.function.name, self.max_memory_kib / 1024);
+            tracing::info!(
+                "{name} is given a new environment: it has come to use {used} of its {} MB\nhint: it keeps \
+                 something of every invocation; on AWS it would run out of memory some day",
+                limit / 1024
+            );
+        }
+    }
+
     async fn exchange(
         &mut self,
         frame: Option<&[u8]>,
@@ -271,6 +309,7 @@ impl Environment {
         if speaker.is_some() {
             self.line.mailbox.office.attend();
         }
+        let deadline = if defences::off("timeout-kill") { deadline + FOR_EVER } else { deadline };
         let expected = Expected { nonce: frame.map_or(0, |_| self.next_nonce), init: frame.is_none() };
         let mut unsent = frame.map_or(&[][..], |frame| self.line.leave(frame));
         let bell = self.line.bell;
@@ -311,9 +350,21 @@ impl Environment {
                         self.process.kill();
                         return (Ended::TimedOut, peak);
                     }
-                    if memory::exceeds(self.process.pid, self.function.configuration.memory_mb) {
-                        self.process.kill();
-                        return (Ended::OutOfMemory, 0);
+                    let limit = self.function.configuration.memory_mb;
+                    // Aside: an invocation that has not taken so long needs no room for it.
+                    match Box::pin(memory::look(self.process.pid, limit, deadline)).await {
+                        Usage::Within => {}
+                        Usage::TooMuchMemory if defences::off("memory-limit") => {}
+                        Usage::TooManyProcesses if defences::off("process-limit") => {}
+                        Usage::TooMuchMemory => {
+                            self.process.kill();
+                            return (Ended::OutOfMemory, 0);
+                        }
+                        Usage::TooManyProcesses => {
+                            self.process.kill();
+                            memory::tell_crowded(self.function.name.as_str());
+                            return (Ended::Exited(self.process.exited().await), 0);
+                        }
                     }
                     look = now + memory::INTERVAL;
                     timer.as_mut().reset(look.min(deadline).into());
@@ -453,6 +504,9 @@ impl Drop for TemporaryFolder {
         }
     }
 }
+
+/// Where a test takes a deadline away.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
 

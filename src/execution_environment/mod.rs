@@ -7,6 +7,7 @@
 //! - `environment`: one environment: init phase, invocations, timeout, end.
 //! - `stream`: an answer that leaves piece by piece.
 //! - `memory`, `output`, `variables`: what is enforced, kept and set for it.
+//! - `isolation`: what a function may read and write, and what is in force.
 //! - `orphans`: what a zygote that was killed leaves behind.
 //! - `pool`: which environment serves the next invocation.
 
@@ -14,6 +15,7 @@ pub mod library;
 
 mod bell;
 mod environment;
+mod isolation;
 mod line;
 mod memory;
 mod orphans;
@@ -23,8 +25,10 @@ mod stream;
 mod variables;
 mod zygote;
 
+pub use crate::protocol::isolation::InForce;
 pub use bell::{after_sleep, before_sleep};
 pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
+pub use isolation::{describe as describe_isolation, told as isolation_told};
 pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor};
 pub use stream::{Listener, Speaker, stream};
 pub use variables::{RESERVED, RESERVED_PREFIX};

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 
+use crate::defences;
+
 const BEGINNING: usize = 256 * 1024;
 const END: usize = 64 * 1024;
 
@@ -20,7 +22,7 @@ impl Output {
         let (first, rest) = bytes.split_at(room.min(bytes.len()));
         self.beginning.extend_from_slice(first);
         self.end.extend_from_slice(rest);
-        if self.end.len() > 2 * END {
+        if self.end.len() > 2 * END && !defences::off("output-limit") {
             let surplus = self.end.len() - END;
             self.end.drain(..surplus);
             self.left_out += surplus as u64;

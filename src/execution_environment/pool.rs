@@ -6,7 +6,9 @@
 //! end what has been idle too long, start what is waited for. What is provisioned (`provisioned`) is
 //! kept beside that.
 
+mod failures;
 mod provisioned;
+mod rest;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -14,14 +16,17 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::bell::bell;
 use super::environment::{Common, Environment, Finished, StartError};
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
+use crate::defences;
 use crate::function::{Function, FunctionName, Version};
+use crate::protocol::isolation::InForce;
 
+use failures::Failures;
 use provisioned::Provision;
 pub use provisioned::Provisioned;
 
@@ -66,6 +71,8 @@ struct Shared {
     python_for: PythonFor,
     /// New environments under way at once: more would only make each slower.
     starts_at_once: usize,
+    /// The same over all functions. An init phase may wait for others, so that there are more.
+    starts: Semaphore,
     state: Mutex<State>,
 }
 
@@ -81,6 +88,10 @@ struct State {
 
 /// Whose pool: each version of a function has its own.
 type Key = (FunctionName, Version);
+
+fn starts_of_all(cores: usize) -> usize {
+    if defences::off("starts-at-once") { Semaphore::MAX_PERMITS } else { (4 * cores).max(16) }
+}
 
 fn key(function: &Function) -> Key {
     (function.name.clone(), function.version)
@@ -101,6 +112,7 @@ struct Pool {
     provisioned_starting: usize,
     waiting: VecDeque<Waiting>,
     scaler_runs: bool,
+    failures: Failures,
     /// Whether its invocations wait for anything, as far as the last one tells.
     has_waited: bool,
 }
@@ -122,6 +134,7 @@ impl Pool {
             provisioned_starting: 0,
             waiting: VecDeque::new(),
             scaler_runs: false,
+            failures: Failures::default(),
             has_waited: true,
         }
     }
@@ -143,6 +156,9 @@ impl Pool {
     }
 
     fn drop_abandoned(&mut self) {
+        if defences::off("queue-leaves-with-client") {
+            return;
+        }
         self.waiting.retain(|waiting| !waiting.give.is_closed());
     }
 }
@@ -165,11 +181,12 @@ impl Environments {
         tokio::spawn(bell.beat());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self(Arc::new(Shared {
-            zygotes: Zygotes::default(),
+            zygotes: Zygotes::new(&common.isolation, &common.state_dir),
             common,
             limits,
             python_for,
             starts_at_once: cores.max(2),
+            starts: Semaphore::new(starts_of_all(cores)),
             state: Mutex::default(),
         })))
     }
@@ -220,10 +237,15 @@ impl Environments {
     ) -> Result<oneshot::Receiver<Result<Lease, AcquireError>>, AcquireError> {
         let limits = self.0.limits;
         let pool = self.pool(state, function)?;
+        if pool.alive() == 0
+            && let Some(error) = pool.failures.pausing(Instant::now())
+        {
+            return Err(error);
+        }
         if pool.waiting.len() >= limits.queue {
             pool.drop_abandoned();
         }
-        if pool.waiting.len() >= limits.queue {
+        if pool.waiting.len() >= limits.queue && !defences::off("shedding") {
             let waiting = pool.waiting.len();
             return Err(AcquireError::Throttled { concurrency: limits.concurrency, waiting });
         }
@@ -353,6 +375,10 @@ impl Environments {
 
     /// `false`: there is no room.
     fn begin_start(&self, state: &mut State, key: &Key, provisioned: bool) -> bool {
+        let pauses = |pool: &Pool| pool.failures.pausing(Instant::now()).is_some();
+        if !provisioned && state.pools.get(key).is_some_and(pauses) {
+            return false;
+        }
         if state.total >= self.0.limits.concurrency && !self.make_room(state, key) {
             return false;
         }
@@ -403,6 +429,9 @@ impl Environments {
         let packages = packages.as_deref();
         let zygote = self.0.zygotes.get(&python).await.map_err(StartError::from)?;
         let common = &self.0.common;
+        // A hundred at once would each be a hundred times slower, and none ready in its ten seconds.
+        let _turn = self.0.starts.acquire().await;
+        let limit = if defences::off("init-deadline") { 100 * limit } else { limit };
         let started =
             Environment::start(function.clone(), &python, packages, &zygote, common, provisioned, limit)
                 .await?;
@@ -446,6 +475,7 @@ impl Environments {
         pool.provisioned_starting -= usize::from(provisioned);
         match started {
             Ok(environment) => {
+                pool.failures = Failures::default();
                 pool.busy += 1;
                 self.pass_on(&mut state, environment);
                 if provisioned {
@@ -454,6 +484,7 @@ impl Environments {
             }
             Err(error) => {
                 pool.provisioned -= usize::from(provisioned);
+                pool.failures.failed(&function.name, &error, Instant::now());
                 let alone = pool.alive() == 0;
                 // Whoever waits behind environments that work is served by those.
                 let answer = if alone { pool.waiting.len() } else { 1 };
@@ -549,6 +580,11 @@ impl Environments {
         self.0.state.lock().unwrap().total
     }
 
+    /// What was found to keep handlers to themselves; `None` before the first interpreter has started.
+    pub fn isolation(&self) -> Option<InForce> {
+        self.0.zygotes.isolation()
+    }
+
     pub fn zygote_pids(&self) -> Vec<u32> {
         self.0.zygotes.pids()
     }
@@ -572,6 +608,7 @@ impl Environments {
         let interval =
             (self.0.limits.idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(15));
         let weak: Weak<Shared> = Arc::downgrade(&self.0);
+        tokio::spawn(rest::watch(weak.clone()));
         loop {
             tokio::time::sleep(interval).await;
             let Some(shared) = weak.upgrade() else { return };

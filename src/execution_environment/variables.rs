@@ -96,7 +96,8 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
         set("AWS_SESSION_TOKEN", "handlerd");
     }
     for (name, value) in surroundings.inherited {
-        if HANDED_ON.contains(&name.as_str()) || name.starts_with(HANDED_ON_PREFIX) {
+        let is_handed_on = HANDED_ON.contains(&name.as_str()) || name.starts_with(HANDED_ON_PREFIX);
+        if is_handed_on || crate::defences::off("clean-environment") {
             // An empty one is none to some SDKs, and a wrong one to others.
             if !value.is_empty() {
                 set(name, value);

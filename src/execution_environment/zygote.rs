@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -26,10 +26,12 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
-use super::orphans;
+use super::{isolation, memory, orphans};
+use crate::config::Isolation;
 use crate::protocol::control::{
     CONTROL_FD, Exit, FORK_DESCRIPTORS, Fork, MAX_MESSAGE, PRELOAD_VARIABLE, Report,
 };
+use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, Wanted};
 
 /// CPython initialises in well under a second; a cold disk may take longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -50,6 +52,11 @@ pub struct Python {
 pub enum ZygoteError {
     #[error("could not start Python ({python}): {reason}")]
     Start { python: String, reason: String },
+    #[error(
+        "handlers are not run: tier {required} of isolation is asked for (`--require-isolation`), but tier {tier} is \
+         what this machine gives\nmissing: {reason}"
+    )]
+    NotIsolated { required: u8, tier: u8, reason: String },
     #[error("the process that environments are forked from ended; the next request starts a new one")]
     Ended,
     #[error("could not fork an execution environment: {0}")]
@@ -57,12 +64,26 @@ pub enum ZygoteError {
 }
 
 /// All zygotes, by what they were started from.
-#[derive(Default)]
 pub struct Zygotes {
     started: Mutex<HashMap<Python, Arc<OnceCell<Zygote>>>>,
+    wanted: Wanted,
+    /// The tier of isolation without which a zygote is of no use.
+    required: u8,
 }
 
 impl Zygotes {
+    pub fn new(isolation: &Isolation, state_dir: &std::path::Path) -> Self {
+        let wanted = Wanted { confined: !isolation.off, state_dir: state_dir.display().to_string() };
+        Self { started: Mutex::default(), wanted, required: isolation.required }
+    }
+
+    /// What was found to be in force where the least is; `None` before any zygote has started.
+    pub fn isolation(&self) -> Option<InForce> {
+        let started = self.started.lock().unwrap();
+        let found = started.values().filter_map(|cell| cell.get()?.0.isolation.get());
+        found.min_by_key(|in_force| (in_force.tier(), in_force.holding().count())).cloned()
+    }
+
     /// The zygote for this Python, started if need be; many callers share one start.
     pub async fn get(&self, python: &Python) -> Result<Zygote, ZygoteError> {
         let cell = {
@@ -73,7 +94,21 @@ impl Zygotes {
             }
             cell.clone()
         };
-        cell.get_or_try_init(|| Zygote::start(python)).await.cloned()
+        cell.get_or_try_init(|| self.start(python)).await.cloned()
+    }
+
+    async fn start(&self, python: &Python) -> Result<Zygote, ZygoteError> {
+        let zygote = Zygote::start(python, &self.wanted).await?;
+        let in_force = zygote.0.isolation.get().cloned().unwrap_or_default();
+        if in_force.tier() < self.required {
+            zygote.stop();
+            return Err(ZygoteError::NotIsolated {
+                required: self.required,
+                tier: in_force.tier(),
+                reason: isolation::why_not(&in_force, self.required),
+            });
+        }
+        Ok(zygote)
     }
 
     /// Process ids of those that run.
@@ -104,6 +139,7 @@ struct Inner {
     next_ticket: AtomicU64,
     environments: Mutex<HashMap<u64, Expected>>,
     ended: watch::Sender<bool>,
+    isolation: OnceLock<InForce>,
 }
 
 /// What the gateway waits to hear of one ticket.
@@ -113,8 +149,8 @@ struct Expected {
 }
 
 impl Zygote {
-    async fn start(python: &Python) -> Result<Self, ZygoteError> {
-        let mut first = Self::start_with(python, &python.preload, &[]).await?;
+    async fn start(python: &Python, wanted: &Wanted) -> Result<Self, ZygoteError> {
+        let mut first = Self::start_with(python, wanted, &python.preload, &[]).await?;
         if first.1 > 1 && !python.preload.is_empty() {
             tracing::warn!(
                 "one of the modules to preload ({}) starts a thread when it is imported, which a forked process \
@@ -122,7 +158,7 @@ impl Zygote {
                 python.preload.join(", ")
             );
             first.0.stop();
-            first = Self::start_with(python, &[], &[]).await?;
+            first = Self::start_with(python, wanted, &[], &[]).await?;
         }
         if first.1 <= 1 {
             return Ok(first.0);
@@ -136,7 +172,7 @@ impl Zygote {
             first.1 - 1
         );
         first.0.stop();
-        let second = Self::start_with(python, &[], &["-S".into()]).await?;
+        let second = Self::start_with(python, wanted, &[], &["-S".into()]).await?;
         match second.1 {
             0 | 1 => Ok(second.0),
             threads => Err(ZygoteError::Start {
@@ -151,6 +187,7 @@ impl Zygote {
     /// The zygote and how many threads it has.
     async fn start_with(
         python: &Python,
+        wanted: &Wanted,
         preload: &[String],
         options: &[OsString],
     ) -> Result<(Self, usize), ZygoteError> {
@@ -173,7 +210,9 @@ impl Zygote {
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(crate::defences::handed_on())
             .env(PRELOAD_VARIABLE, preload.join(","))
+            .env(ISOLATION_VARIABLE, serde_json::to_string(wanted).unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -222,6 +261,7 @@ impl Zygote {
             next_ticket: AtomicU64::new(1),
             environments: Mutex::default(),
             ended: watch::Sender::new(false),
+            isolation: OnceLock::new(),
         }));
         let (ready_sender, ready) = oneshot::channel();
         tokio::spawn({
@@ -231,7 +271,12 @@ impl Zygote {
                 let _ = child.wait().await;
                 zygote.finish();
                 let pid = zygote.0.pid;
-                let _ = tokio::task::spawn_blocking(move || orphans::sweep_after(pid)).await;
+                let group = zygote.0.isolation.get().and_then(|found| found.control_group.clone());
+                let swept = move || {
+                    orphans::sweep_after(pid);
+                    group.map(std::fs::remove_dir);
+                };
+                let _ = tokio::task::spawn_blocking(swept).await;
             }
         });
         match tokio::time::timeout(START_LIMIT, ready).await {
@@ -336,7 +381,8 @@ impl Zygote {
     fn hear(&self, report: Report, pidfd: Option<OwnedFd>, ready: &mut Option<oneshot::Sender<usize>>) {
         let mut environments = self.0.environments.lock().unwrap();
         match report {
-            Report::Ready { python, prefix, threads } => {
+            Report::Ready { python, prefix, threads, isolation } => {
+                let _ = self.0.isolation.set(isolation);
                 tracing::debug!("zygote {} is ready: Python {python} in {prefix}", self.0.pid);
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(threads);
@@ -356,6 +402,7 @@ impl Zygote {
                     let _ = forked.send(Err(reason));
                 }
             }
+            Report::Crowded { process_name } => memory::tell_crowded(process_name.trim_start_matches("fn:")),
             Report::Exited { ticket, exit } => {
                 if let Some(expected) = environments.remove(&ticket) {
                     expected.exit.send_replace(Some(exit));

@@ -15,6 +15,7 @@ use http::{Response, StatusCode};
 use super::payload::{self, Malformed};
 use super::request::{Matched, Request};
 use crate::api::{Api, Kind};
+use crate::invoker::{ThrottleReason, Throttled};
 
 #[derive(Debug)]
 pub enum GatewayError {
@@ -39,7 +40,7 @@ pub enum GatewayError {
     /// The server behind an HTTP_PROXY does not answer.
     Unreachable(String),
     /// The function has too much to do.
-    Throttled(String),
+    Throttled(Throttled),
     IntegrationTimeout(Duration),
     TooLarge,
     /// So many bytes of header fields.
@@ -117,6 +118,7 @@ impl GatewayError {
                 Some(format!("{bytes} bytes of header fields, of which an API takes {HEADERS_LIMIT}"))
             }
             Self::BadRequest(reason) => Some((*reason).to_owned()),
+            Self::Throttled(throttled) => Some(throttled.explanation.clone()),
             Self::MissingAuthenticationToken => {
                 Some("the route asks for a signed request (AWS_IAM)".to_owned())
             }
@@ -125,7 +127,6 @@ impl GatewayError {
             Self::UnsupportedMediaType => Some("no mapping template is for this Content-Type".to_owned()),
             Self::Integration(reason)
             | Self::Unreachable(reason)
-            | Self::Throttled(reason)
             | Self::Unauthorized { reason, .. }
             | Self::Forbidden(reason)
             | Self::AccessDenied { reason, .. }
@@ -144,8 +145,20 @@ impl GatewayError {
             Kind::FunctionUrl => function_url::answer(&self),
             Kind::LoadBalancer => load_balancer::answer(&self),
         };
+        let is_told =
+            matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if is_told && self.is_overload() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         payload::stamp(response.headers_mut(), about.kind, about.request);
         response
+    }
+
+    /// This machine has too much to do, which passes. AWS has no such header with what it throttles:
+    /// limits that were asked for (a reserved share, a stage's rate) are told as AWS tells them.
+    fn is_overload(&self) -> bool {
+        let overload = ThrottleReason::ConcurrentInvocationLimitExceeded;
+        matches!(self, Self::Throttled(throttled) if throttled.reason == overload)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::counters::{Counters, count};
 use super::proxies::{self, Proxies};
 use crate::config::Connections;
+use crate::defences;
 
 /// From one address, unless it is this machine's own.
 const MOST_PER_ADDRESS: usize = 256;
@@ -42,12 +43,16 @@ struct Shared {
     most: usize,
     counters: Counters,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    leaving: AtomicBool,
+    /// Connections that were there when it was not yet so.
+    former: AtomicU64,
 }
 
 /// A place, for as long as the connection is open.
 pub(super) struct Place {
     admission: Admission,
     address: IpAddr,
+    is_former: bool,
 }
 
 impl Admission {
@@ -55,7 +60,14 @@ impl Admission {
     pub fn new(limits: Connections, descriptors: Option<u64>) -> Self {
         let counters = Counters::default();
         let most = limits.most.min(room(descriptors));
-        let shared = Arc::new(Shared { limits, most, counters, by_address: Mutex::default() });
+        let shared = Arc::new(Shared {
+            limits,
+            most,
+            counters,
+            by_address: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            former: AtomicU64::new(0),
+        });
         Self { shared, proxies: Proxies::from([]) }
     }
 
@@ -67,6 +79,21 @@ impl Admission {
 
     pub(super) fn proxies(&self) -> &Proxies {
         &self.proxies
+    }
+
+    /// From now on each answer is the last one on its connection: who comes back finds the one who
+    /// comes after us.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leaving.load(Relaxed)
+    }
+
+    /// Whether connections are open whose clients cannot have heard of it.
+    pub fn is_awaited(&self) -> bool {
+        self.shared.former.load(Relaxed) > 0
     }
 
     pub fn counters(&self) -> &Counters {
@@ -96,7 +123,7 @@ impl Admission {
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let counters = &self.shared.counters;
         let mut by_address = self.shared.by_address.lock().unwrap();
-        if counters.open.load(Relaxed) >= self.shared.most as u64 {
+        if counters.open.load(Relaxed) >= self.shared.most as u64 && !defences::off("connection-cap") {
             count(&counters.full);
             return None;
         }
@@ -109,7 +136,9 @@ impl Admission {
         *open += 1;
         count(&counters.open);
         count(&counters.accepted);
-        Some(Place { admission: self.clone(), address })
+        let is_former = !self.is_leaving();
+        self.shared.former.fetch_add(is_former.into(), Relaxed);
+        Some(Place { admission: self.clone(), address, is_former })
     }
 }
 
@@ -118,6 +147,7 @@ impl Drop for Place {
         let shared = &self.admission.shared;
         let mut by_address = shared.by_address.lock().unwrap();
         shared.counters.open.fetch_sub(1, Relaxed);
+        shared.former.fetch_sub(self.is_former.into(), Relaxed);
         if let Some(open) = by_address.get_mut(&self.address) {
             *open -= 1;
             if *open == 0 {

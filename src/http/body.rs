@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use super::admission::Admission;
 use super::counters::count;
-use super::deadlines::{Held, InService, Pace, Pulse};
+use super::deadlines::{Held, InService, Pace, Pulse, unless_off};
 
 /// Of a refused body, this much is taken from the client, for this long.
 const DISCARD_BYTES: usize = 256 * 1024 * 1024;
@@ -43,7 +43,7 @@ impl RequestBody {
 
     /// Whether a client that is waited for has been waited for too long.
     fn is_late(&mut self, context: &mut task::Context<'_>) -> bool {
-        let stall = self.admission.limits().stall;
+        let stall = unless_off("body-rate", self.admission.limits().stall);
         let patience = self.patience.get_or_insert_with(|| {
             let pace = Pace::begin();
             Box::new(Patience { timer: Box::pin(tokio::time::sleep(stall)), pace })

@@ -4,6 +4,7 @@
 use http::{HeaderMap, Uri, Version, header};
 
 use super::Spelling;
+use crate::defences;
 
 /// Of a request's target.
 const URI_BYTES: usize = 32 * 1024;
@@ -31,7 +32,9 @@ pub(super) fn check(
     if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
         return Err(Malformed("not exactly one Host"));
     }
-    check_lines(head)?;
+    if !defences::off("bare-line-feed-check") {
+        check_lines(head)?;
+    }
     let host = headers.get(header::HOST).map(|host| host.as_bytes());
     check_target(head, host)?;
     check_framing(headers, head)
@@ -85,6 +88,7 @@ fn check_target(head: &[u8], host: Option<&[u8]>) -> Result<(), Refusal> {
     match host {
         Some(host) if host.eq_ignore_ascii_case(authority) => Ok(()),
         None => Ok(()),
+        Some(_) if defences::off("target-check") => Ok(()),
         Some(_) => Err(Malformed("a target that differs from Host")),
     }
 }
@@ -109,7 +113,7 @@ fn check_framing(headers: &HeaderMap, head: &[u8]) -> Result<(), Refusal> {
             return Err(Malformed("a Transfer-Encoding that is not `chunked`"));
         }
         // hyper takes the length away where there is an encoding.
-        if times(head, b"content-length") > 0 {
+        if times(head, b"content-length") > 0 && !defences::off("length-and-chunked-check") {
             return Err(Malformed("both Content-Length and Transfer-Encoding"));
         }
     } else if headers.contains_key(header::CONTENT_LENGTH) && times(head, b"content-length") > 1 {

@@ -39,6 +39,8 @@ counters! {
     malformed: "refusedMalformed",
     uri_too_long: "refusedUriTooLong",
     header_too_large: "refusedHeaderTooLarge",
+    /// Requests answered with 500 because of a mistake of ours.
+    panicked: "endedByABug",
 }
 
 pub(super) fn count(counter: &AtomicU64) {

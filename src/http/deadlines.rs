@@ -14,10 +14,15 @@ use tokio::time::Sleep;
 
 use super::spelling::{self, Progress};
 use crate::config::Connections;
+use crate::defences;
 
 /// When the server stops, a connection without a request in service has this long for the last bytes
 /// of its answer.
 const LAST_BYTES_LIMIT: Duration = Duration::from_secs(1);
+
+/// Then, between two requests, the next one has this long to arrive: it may have been sent before the
+/// client could know.
+const NEXT_REQUEST_LIMIT: Duration = Duration::from_millis(250);
 
 /// What a connection is doing.
 pub(super) struct Pulse {
@@ -159,6 +164,11 @@ pub(super) enum Reason {
     Stopped,
 }
 
+/// A limit, or an hour where a test has taken it away.
+pub(super) fn unless_off(defence: &str, limit: Duration) -> Duration {
+    if defences::off(defence) { Duration::from_secs(3600) } else { limit }
+}
+
 /// Tells when a connection is to be closed. Asked whenever something has happened on it.
 pub(super) struct Guard {
     pulse: Arc<Pulse>,
@@ -183,22 +193,44 @@ impl Guard {
         self.stopped.is_some()
     }
 
+    /// HTTP/2 has words for it that a connection ends.
+    pub fn has_words(&self) -> bool {
+        matches!(self.heads.progress(), Progress::Http2)
+    }
+
+    /// Whether the client can be told so when the server stops: HTTP/1 says it with an answer.
+    pub fn can_tell(&self) -> bool {
+        self.has_words() || self.pulse.state.lock().unwrap().in_service > 0
+    }
+
     /// `None`: nothing is expected of the client.
     fn due(&self) -> Option<(Instant, Reason)> {
         let state = self.pulse.state.lock().unwrap();
         if let Some(pace) = &state.waiting {
-            return Some((pace.since + self.limits.stall, Reason::Unread));
+            return Some((
+                pace.since + unless_off("write-stall-deadline", self.limits.stall),
+                Reason::Unread,
+            ));
         }
         if state.in_service > 0 {
             return None;
         }
         if let Some(stopped) = self.stopped {
-            return Some((stopped.max(state.quiet) + LAST_BYTES_LIMIT, Reason::Stopped));
+            let is_between = state.begun && matches!(self.heads.progress(), Progress::Nothing);
+            let limit = if is_between { NEXT_REQUEST_LIMIT } else { LAST_BYTES_LIMIT };
+            return Some((stopped.max(state.quiet) + limit, Reason::Stopped));
         }
         Some(match self.heads.progress() {
-            Progress::Head(begun) => (begun.max(state.quiet) + self.limits.header, Reason::SlowHeader),
-            Progress::Nothing if !state.begun => (state.quiet + self.limits.first_byte, Reason::Silent),
-            Progress::Nothing | Progress::Http2 => (state.quiet + self.limits.idle, Reason::Idle),
+            Progress::Head(begun) => {
+                let limit = unless_off("header-deadline", self.limits.header);
+                (begun.max(state.quiet) + limit, Reason::SlowHeader)
+            }
+            Progress::Nothing if !state.begun => {
+                (state.quiet + unless_off("first-byte-deadline", self.limits.first_byte), Reason::Silent)
+            }
+            Progress::Nothing | Progress::Http2 => {
+                (state.quiet + unless_off("idle-deadline", self.limits.idle), Reason::Idle)
+            }
         })
     }
 

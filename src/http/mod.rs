@@ -9,6 +9,7 @@
 
 mod admission;
 mod body;
+mod bug;
 mod checks;
 mod counters;
 mod deadlines;
@@ -39,6 +40,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tower::{Service, ServiceExt};
 
+use crate::defences;
+
 pub use admission::Admission;
 pub use counters::Counters;
 pub use proxies::{Forwarded, Proxies};
@@ -62,6 +65,8 @@ const RESET_STREAMS: usize = 50;
 const UNSENT_BYTES: u32 = 64 * 1024;
 /// When accepting fails, for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// At the end so many are let in who wait at the door: as many as the kernel keeps there.
+const ARRIVED: usize = 4096;
 /// From telling a client that its connection ends to ending it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -108,6 +113,7 @@ pub async fn serve<S>(
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!("the kernel takes more of answers than their clients do: {error}");
     }
+    let reset_streams = if defences::off("reset-cap") { usize::MAX } else { RESET_STREAMS };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Deadlines are our own: hyper's costs a timer with every request.
     builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
@@ -116,8 +122,8 @@ pub async fn serve<S>(
         .timer(TokioTimer::new())
         .max_header_list_size(HEADER_BYTES as u32)
         .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS)
+        .max_pending_accept_reset_streams(reset_streams)
+        .max_local_error_reset_streams(reset_streams)
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let builder = Arc::new(builder);
     // Each connection has a sender: when they are gone, so is the last connection.
@@ -155,8 +161,29 @@ pub async fn serve<S>(
             }
         }
     }
-    drop((listener, running));
+    // Whom the kernel has let in is not sent away: they may have sent their request already.
+    for (stream, peer) in arrived(listener) {
+        if let Some(place) = admission.admit(peer) {
+            let (tls, admission) = (tls.clone(), admission.clone());
+            let connection = Connection { stream, place, tls, peer, admission, _running: running.clone() };
+            tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+        }
+    }
+    drop(running);
     ended.recv().await;
+}
+
+/// Connections that wait to be accepted at this moment; no others will.
+fn arrived(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // Not tokio's, which knows only what it has been told some time ago.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accept = |_| {
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    let most = if defences::off("arrivals-at-the-end") { 0 } else { ARRIVED };
+    (0..most).map_while(accept).collect()
 }
 
 struct Connection {
@@ -250,12 +277,28 @@ impl Conversation {
                 Ok(()) => Ok(service.clone().oneshot(request)),
                 Err(refusal) => Err(refused(&refusal, peer, doorkeeper.counters())),
             };
-            let pulse = pulse.clone();
-            async move {
+            let (pulse, doorkeeper) = (pulse.clone(), doorkeeper.clone());
+            // A connection keeps room for it as long as it lives: that of a pointer.
+            Box::pin(async move {
                 let mut response = match answer {
-                    Ok(answer) => answer.await?,
+                    Ok(answer) => match bug::caught(answer).await {
+                        Some(answer) => answer?,
+                        None => {
+                            count(&doorkeeper.counters().panicked);
+                            closing(StatusCode::INTERNAL_SERVER_ERROR)
+                        }
+                    },
                     Err(response) => response,
                 };
+                if doorkeeper.is_leaving()
+                    && version != Version::HTTP_2
+                    && !response.status().is_informational()
+                    && !defences::off("farewell")
+                {
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+                }
                 if version == Version::HTTP_2 {
                     response = response.map(|body| Body::new(Delivered::new(body, pulse)));
                 } else if let Some(status) = pulse.broken_body() {
@@ -267,15 +310,24 @@ impl Conversation {
                     None => response.map(|body| Body::new(Streamed { body, _in_service: in_service })),
                 };
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let reason = {
             let mut stopped = pin!(stop.wait_for(|stop| *stop));
+            let mut is_told = false;
             poll_fn(|context| {
                 if !guard.is_stopped() && stopped.as_mut().poll(context).is_ready() {
-                    connection.as_mut().graceful_shutdown();
                     guard.stop();
+                }
+                // A request may be on its way: nobody is sent away without an answer to it.
+                let is_to_be_told = match guard.is_stopped() {
+                    true => guard.can_tell() || defences::off("last-request"),
+                    false => admission.is_leaving() && guard.has_words(),
+                };
+                if is_to_be_told && !is_told {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
                 }
                 match connection.as_mut().poll(context) {
                     Poll::Ready(result) => Poll::Ready(result.map_or_else(Err, |()| Ok(None))),

@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::defences;
+
 /// Of a connection that has been given up, this much is still read, so that the client sees why.
 const LAST_BYTES: u64 = 1024 * 1024;
 
@@ -118,9 +120,10 @@ pub enum Received {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub async fn new(stream: S, sizes: Sizes) -> Self {
+        let limit = |size| (!defences::off("web-socket-size")).then_some(size);
         let config = WebSocketConfig::default()
-            .max_message_size(Some(sizes.message))
-            .max_frame_size(Some(sizes.frame))
+            .max_message_size(limit(sizes.message))
+            .max_frame_size(limit(sizes.frame))
             // There may be thousands of them.
             .read_buffer_size(4 * 1024)
             .write_buffer_size(0)

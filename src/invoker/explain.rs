@@ -77,6 +77,9 @@ fn sentence(function: &Function, failure: &Failure, error: &ErrorObject) -> Stri
             "{name} returned what cannot be sent as JSON: {error_message}\n\
              hint: return text, numbers, lists and dicts; turn other things into text first, with `str(...)` for example"
         ),
+        Failure::Raised if is_refused(&error_message) => {
+            format!("{name} raised {error_type}: {error_message}\nhint: {CLOSED}")
+        }
         Failure::Raised => format!("{name} raised {error_type}: {error_message}"),
         Failure::Init => {
             let hint = match error_type.as_str() {
@@ -90,6 +93,7 @@ fn sentence(function: &Function, failure: &Failure, error: &ErrorObject) -> Stri
                         .to_owned()
                 }
                 "Runtime.MalformedHandlerName" => "`Handler:` is a file, a dot and a function: `lambda_function.lambda_handler`".to_owned(),
+                _ if is_refused(&error_message) => CLOSED.to_owned(),
                 _ => "what stands outside of functions runs when the file is loaded; the error is there".to_owned(),
             };
             format!("{name} could not be loaded: {error_message} ({error_type})\nhint: {hint}")
@@ -121,6 +125,21 @@ fn sentence(function: &Function, failure: &Failure, error: &ErrorObject) -> Stri
         }
     }
 }
+
+/// What Python and SQLite say of a file that a handler may not open.
+fn is_refused(error_message: &str) -> bool {
+    const REFUSALS: [&str; 4] = [
+        "[Errno 13] Permission denied",
+        "[Errno 1] Operation not permitted",
+        "unable to open database file",
+        "attempt to write a readonly database",
+    ];
+    REFUSALS.iter().any(|refusal| error_message.contains(refusal))
+}
+
+const CLOSED: &str = "as on Lambda, handlers may write only to /tmp (a project that lies in /tmp: to the folder in \
+                      TMPDIR), and read only their own folder, layers and packages; `handlerd serve --writable FOLDER` \
+                      opens another, `--isolation 0` opens all";
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(haystack, needle).is_some()

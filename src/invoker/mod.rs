@@ -31,6 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use crate::config::{Account, Limits};
+use crate::defences;
 use crate::delivery::Delivery;
 use crate::deployment::{Deployment, Deployments, ResolveError};
 use crate::execution_environment::{
@@ -226,11 +227,16 @@ impl Invoker {
         for _ in 0..TRIES_WITH_THE_DEAD {
             let (function, acquired, permit) = self.find(name).await?;
             let invoker = self.clone();
-            let task = tokio::spawn(async move {
+            let run = async move {
                 let _permit = permit;
                 invoker.run(&function, acquired, invocation, None).await
-            });
-            match task.await.map_err(bug)? {
+            };
+            // A task of its own: it goes on when whoever asked has gone away.
+            let ended = match defences::off("detached-invocation") {
+                true => Ok(Box::pin(run).await),
+                false => tokio::spawn(run).await,
+            };
+            match ended.map_err(bug)? {
                 Ok(completed) => return Ok(completed),
                 Err(untouched) => invocation = untouched,
             }

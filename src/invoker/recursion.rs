@@ -8,6 +8,7 @@
 use std::fmt::Write;
 
 use super::{InvokeError, Invoker};
+use crate::defences;
 use crate::function::{FunctionName, RecursiveLoop};
 use crate::invocation::Invocation;
 
@@ -48,7 +49,7 @@ pub fn follow(trace_id: &str, function: &str) -> (String, bool) {
     for (of, count) in entries {
         let _ = write!(kept, "|1:{of:08x}:{count}");
     }
-    (kept, count >= LIMIT)
+    (kept, count >= LIMIT && !defences::off("recursion-depth"))
 }
 
 /// Whether a trace that has been followed is that of an invocation too many.

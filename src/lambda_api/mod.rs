@@ -121,6 +121,10 @@ impl LambdaApi {
             .post(Invoke, streaming::invoke)
             .at("/health")
             .get(Open, health)
+            .at("/health/live")
+            .get(Open, live)
+            .at("/health/ready")
+            .get(Open, ready)
             .with_state(self)
     }
 
@@ -141,6 +145,24 @@ fn signed_region(headers: &HeaderMap) -> Option<&str> {
 
 async fn health(State(api): State<LambdaApi>) -> axum::Json<serde_json::Value> {
     axum::Json((api.health)())
+}
+
+/// That it answers is all that is asked.
+async fn live() -> &'static str {
+    "live\n"
+}
+
+/// Whether requests should be sent here: not while this program ends, nor without a store.
+async fn ready(State(api): State<LambdaApi>) -> (http::StatusCode, String) {
+    let health = (api.health)();
+    let wrong = ["status", "store"].into_iter().find(|part| health[part] != "ok");
+    match wrong.map(|part| (part, health[part].as_str().unwrap_or_default())) {
+        None => (http::StatusCode::OK, "ready\n".to_owned()),
+        Some(("store", trouble)) => {
+            (http::StatusCode::SERVICE_UNAVAILABLE, format!("not ready: the store: {trouble}\n"))
+        }
+        Some((_, status)) => (http::StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {status}\n")),
+    }
 }
 
 /// Answers what is no route of the control plane.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::isolation::{InForce, Paths};
+
 /// The descriptor under which the zygote finds its end of the control socket.
 pub const CONTROL_FD: i32 = 3;
 
@@ -31,17 +33,21 @@ pub struct Fork {
     pub layers: Vec<String>,
     /// Where compiled forms of large vendored files may be kept.
     pub bytecode_cache: Option<String>,
+    /// Beside the interpreter and the system's libraries.
+    pub paths: Paths,
 }
 
 /// Zygote to gateway.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
     /// CPython is initialised, the standard library is imported.
-    Ready { python: String, prefix: String, threads: usize },
+    Ready { python: String, prefix: String, threads: usize, isolation: InForce },
     /// The environment exists; its pidfd travels with this message.
     Forked { ticket: u64, pid: i32 },
     /// The environment could not be made.
     Failed { ticket: u64, reason: String },
+    /// This environment is being ended, because it wanted one process more than it may have.
+    Crowded { process_name: String },
     /// The environment has ended; what it had started is being ended.
     Exited { ticket: u64, exit: Exit },
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::execution_environment::isolation_told;
 use crate::http::Admission;
 use crate::interpreter::Interpreters;
 use crate::invoker::Invoker;
@@ -50,13 +51,14 @@ pub fn health(
             Err(none) => serde_json::json!({"problem": none.to_string()}),
         };
         serde_json::json!({
-            "status": "ok",
+            "status": if at_api.is_leaving() { "ending" } else { "ok" },
             "version": env!("CARGO_PKG_VERSION"),
             "uptimeSeconds": started.elapsed().as_secs(),
             "pid": std::process::id(),
             "python": python,
             "zygotes": invoker.environments().zygote_pids(),
             "environments": invoker.environments().total(),
+            "isolation": invoker.environments().isolation().as_ref().map(isolation_told),
             "functions": functions,
             "connections": {"http": connections(&at_routes), "api": connections(&at_api)},
             "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),

@@ -11,8 +11,16 @@ const BACKLOG: u32 = 4096;
 /// Descriptors, for two ports and all else.
 const ENOUGH: u64 = 65_536;
 
-/// `flag` is what another port is chosen with.
-pub fn bind(host: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
+/// What is open already, or a socket of our own; `flag` is what another port is chosen with.
+pub fn bind(
+    inherited: Option<std::net::TcpListener>,
+    host: IpAddr,
+    port: u16,
+    flag: &str,
+) -> anyhow::Result<TcpListener> {
+    if let Some(listener) = inherited {
+        return TcpListener::from_std(listener).context("a socket that was open already cannot be used");
+    }
     let listen = || {
         let socket = if host.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::config::Settings;
 use crate::deployment::{Deployed, Deployment};
-use crate::execution_environment::{AcquireError, Environments, Python, PythonFor};
+use crate::execution_environment::{AcquireError, Environments, Python, PythonFor, describe_isolation};
 use crate::function::Function;
 use crate::interpreter::{Choice, Interpreters, VirtualEnvironment};
 use crate::packages::{Packages, REQUIREMENTS, Target, Wanted};
@@ -96,6 +96,18 @@ fn python(choice: Choice, preload: &[String]) -> Result<Python, String> {
     })
 }
 
+/// Whether handlers can be kept to themselves as far as the settings ask; nothing is served before.
+pub async fn isolated(
+    interpreters: Arc<Interpreters>,
+    environments: &Environments,
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let root = settings.root().to_owned();
+    let choice = tokio::task::spawn_blocking(move || interpreters.choose(None, &root)).await??;
+    let python = python(choice, &settings.preload).map_err(anyhow::Error::msg)?;
+    Ok(environments.prepare(&python).await?)
+}
+
 /// Starts the default interpreter and installs packages before anybody asks; says what is missing.
 pub async fn prepare(
     interpreters: Arc<Interpreters>,
@@ -116,6 +128,9 @@ pub async fn prepare(
         Ok(python) => environments.prepare(&python).await.map_err(|error| error.to_string()),
         Err(reason) => Err(reason),
     };
+    if let Some(in_force) = environments.isolation() {
+        tracing::info!("{}", describe_isolation(&in_force));
+    }
     if let Err(reason) = result {
         tracing::error!("{reason}");
         return;

@@ -94,7 +94,7 @@ async fn after(
     (noticed, harmless)
 }
 
-fn flip(bytes: &mut Vec<u8>, chance: &mut Chance) -> String {
+fn flip(bytes: &mut [u8], chance: &mut Chance) -> String {
     let bit = chance.below(bytes.len() * 8);
     bytes[bit / 8] ^= 1 << (bit % 8);
     format!("bit {bit}")
@@ -108,7 +108,8 @@ fn differ(kept: &[(String, Value)], found: &[(String, Value)]) -> bool {
 async fn no_bit_of_the_file_flips_in_silence() {
     let folder = tempfile::tempdir().unwrap();
     let kept = filled(folder.path(), true).await;
-    let (noticed, harmless) = after(folder.path(), FILE, &kept, FLIPS, flip, differ).await;
+    let (noticed, harmless) =
+        after(folder.path(), FILE, &kept, FLIPS, |bytes, chance| flip(bytes, chance), differ).await;
     println!("{FLIPS} flipped bits of the file: {noticed} noticed, {harmless} without harm, 0 in silence");
     assert!(noticed > FLIPS / 2, "{noticed}");
 }
@@ -138,7 +139,8 @@ async fn no_bit_of_the_log_flips_in_silence() {
         // The last thing that was done was to delete one: it is there again.
         gone > 1 || new > 1
     };
-    let (noticed, harmless) = after(folder.path(), &name, &kept, FLIPS, flip, lost).await;
+    let (noticed, harmless) =
+        after(folder.path(), &name, &kept, FLIPS, |bytes, chance| flip(bytes, chance), lost).await;
     println!("{FLIPS} flipped bits of the log: {noticed} noticed, {harmless} without harm, 0 in silence");
     assert!(noticed > FLIPS / 2, "{noticed}");
 }
@@ -195,7 +197,7 @@ async fn a_snapshot_is_taken_while_others_write() {
     }
     let copies = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().to_owned(), copies.path().join(FILE));
-    tokio::task::spawn_blocking(move || super::snapshot(&from, &to).unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || assert!(super::backup::copy(&from, &to).unwrap())).await.unwrap();
     for written in writing {
         written.await.unwrap();
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{StoreError, checksums};
+use super::{StoreError, checksums, frames};
 
 /// For another process that writes (`handlerd invoke` beside a gateway).
 const BUSY: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<String> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Counts for a file that is still empty: others were made with it, and are not written to by whoever
-    // only opens them, least of all when a sync of theirs has failed.
+    // only opens them: they may be damaged, or a sync of theirs has failed.
     if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
         checksums::begin(connection);
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -156,6 +156,19 @@ pub fn leave_note(path: &Path) -> std::io::Result<()> {
     }
     std::fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(note_of(path))?;
     std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Refuses a log in which commits stand behind damage: SQLite would pass over them.
+pub fn require_whole_log(path: &Path) -> Result<(), StoreError> {
+    if note_of(path).exists() || crate::defences::off("log-checksum") {
+        return Ok(());
+    }
+    let log = log_of(path);
+    match frames::damage(&log) {
+        Ok(None) => Ok(()),
+        Ok(Some(damage)) => Err(damaged(path, &damage)),
+        Err(error) => Err(refused(path, &format!("{} could not be read: {error}", log.display()))),
+    }
 }
 
 /// Writes over a file with what it already says, and syncs it.

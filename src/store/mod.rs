@@ -7,11 +7,12 @@
 //! - `schema`: the tables, and how a file of an older handlerd becomes one of this.
 //! - `file`, `integrity`: how it is opened, and when that is refused.
 //! - `checksums`, `frames`: how damage of the file and of its log is noticed.
-//! - `snapshot`: all of it in another place, for backups.
+//! - `backup`: all of it in another place.
 //! - `writer`, `job`: the thread that writes, and what it is asked to do.
 //! - `retention`: what is thrown away.
 //! - one file per thing that is kept, each with its own SQL; nobody else speaks SQL.
 
+pub mod backup;
 mod checkpoints;
 mod checksums;
 mod file;
@@ -29,7 +30,6 @@ mod resources;
 mod retention;
 mod schedules;
 mod schema;
-mod snapshot;
 mod subscriptions;
 mod writer;
 
@@ -55,12 +55,11 @@ pub use queue_view::{Chosen, Counts, Overview, Shown};
 pub use resources::{Key, Resource};
 pub use retention::Cleaned;
 pub use schedules::{DueTime, ScheduleState};
-pub use snapshot::{check_copy, snapshot};
 pub use subscriptions::Subscription;
 use writer::{Log, Writer};
 
 /// The file in the state folder.
-pub const FILE: &str = "handlerd.db";
+const FILE: &str = "handlerd.db";
 
 /// So many read at once, and so many connections are kept for them.
 const READERS: usize = 8;
@@ -100,7 +99,7 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE);
         file::make(&path)?;
-        snapshot::require_whole_log(&path)?;
+        file::require_whole_log(&path)?;
         let mut connection = file::connect(&path)?;
         let checked = integrity::at_start(&connection, &path)?;
         let begun = writer::begin_anew(&connection, &path)?;
@@ -124,6 +123,16 @@ impl Store {
         let connection = file::connect(&path)?;
         schema::require_current(&connection, &path)?;
         Self::on(connection, path, false, Log::Trusted)
+    }
+
+    /// Whether [`Store::open`] could, beside the gateway that has the lock: nothing is changed.
+    pub fn could_be_opened(state_dir: &Path) -> Result<(), StoreError> {
+        let path = state_dir.join(FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        let connection = file::connect_to_read(&path).map_err(|error| file::explained(&path, &error))?;
+        schema::refuse_newer(&connection, &path)
     }
 
     fn on(connection: Connection, path: PathBuf, owner: bool, log: Log) -> Result<Self, StoreError> {

@@ -101,6 +101,12 @@ async fn a_kept_decision_is_for_exactly_these_headers() {
 
 /// Answers every request with its first line.
 fn another_server() -> String {
+    server_that_answers(|line| {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{line}", line.len())
+    })
+}
+
+fn server_that_answers(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -112,19 +118,15 @@ fn another_server() -> String {
                 asked.extend_from_slice(&buffer[..length]);
             }
             let line = String::from_utf8_lossy(&asked).lines().next().unwrap_or_default().to_owned();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{line}",
-                line.len()
-            );
-            let _ = stream.write_all(answer.as_bytes());
+            let _ = stream.write_all(answer(&line).as_bytes());
         }
     });
     address
 }
 
-#[tokio::test]
-async fn a_path_does_not_leave_the_folder_that_it_is_sent_to() {
-    let template = format!(
+/// An HTTP API whose `/through/...` is the other server's `/public/...`.
+fn through(address: &str) -> String {
+    format!(
         "
 Transform: AWS::Serverless-2016-10-31
 Resources:
@@ -143,9 +145,48 @@ Resources:
                 uri: http://{}/public/{{proxy}}
                 payloadFormatVersion: '1.0'
 ",
-        another_server()
-    );
-    let server = TestServerBuilder::template(&template).start().await;
+        address
+    )
+}
+
+/// Where another server points to is for the client to ask, who can reach no more than he can.
+#[tokio::test]
+async fn redirects_of_other_servers_are_not_followed() {
+    let address = server_that_answers(|line| match line.contains("/public/") {
+        true => "HTTP/1.1 302 Found\r\nLocation: /secret\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            .to_owned(),
+        false => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret".to_owned(),
+    });
+    let server = TestServerBuilder::template(&through(&address)).start().await;
+    let request = "GET /through/a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+    let answer = exchange(&server.http, request);
+    assert_eq!((answer.status, answer.text()), (302, ""));
+    crate::catalogue::seen("T20", "302 is passed on, and nothing fetched", None);
+}
+
+/// Whoever asks there from this machine gets the machine's own credentials.
+#[tokio::test]
+async fn the_metadata_service_is_not_asked() {
+    let hosts = ["169.254.169.254", "0xA9FEA9FE", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"];
+    let began = std::time::Instant::now();
+    for host in hosts {
+        let server = TestServerBuilder::template(&through(host)).start().await;
+        let answer = exchange(&server.http, "GET /through/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(matches!(answer.status, 500..=504), "{host}: {}", answer.status);
+        // What kept it is told, whatever that was.
+        let line = server.wait_for_terminal("/through/a");
+        let told = server.terminal();
+        assert!(
+            told.contains("is an address where clouds keep a machine's credentials"),
+            "{host}: {line}\n{told}"
+        );
+    }
+    crate::catalogue::seen("T20", format!("{} ways to write it: refused", hosts.len()), began.elapsed());
+}
+
+#[tokio::test]
+async fn a_path_does_not_leave_the_folder_that_it_is_sent_to() {
+    let server = TestServerBuilder::template(&through(&another_server())).start().await;
     let ask = |path: &str| exchange(&server.http, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     for (path, expected) in [
         ("/through/a/b?x=1", "GET /public/a/b?x=1 HTTP/1.1"),

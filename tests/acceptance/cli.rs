@@ -90,8 +90,8 @@ fn help_says_what_there_is() {
       queue        Show, retry or discard asynchronous invocations that wait or have failed
       credentials  Make, list and revoke credentials for the control plane
       audit        Show who has changed what, and check that the log of it is whole
-      backup       Write all that is kept into one file, also while a gateway runs
-      restore      Bring back what is in a backup, into an empty folder
+      backup       Write the state folder into one file, also while handlerd serves
+      restore      Put a backup into a state folder that is empty
       check        Check the template and every function: its configuration, and whether it can be
                    loaded
       doctor       Show the Pythons found on this machine and what is wrong with them
@@ -145,6 +145,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -272,6 +281,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -374,6 +392,15 @@ fn help_says_what_there_is() {
           --buckets <FOLDER>
               Folder whose subfolders stand for S3 buckets [default: buckets beside the handlers folder]
               [env: HANDLERD_BUCKETS]
+          --isolation <auto|0>
+              How handlers are kept to themselves: `auto`, all that this machine can, or 0, nothing
+              [default: auto] [env: HANDLERD_ISOLATION] [possible values: auto, 0]
+          --require-isolation <TIER>
+              Run nothing unless this tier of isolation is in force: 0 to 4 [default: 0] [env:
+              HANDLERD_REQUIRE_ISOLATION]
+          --writable <PATH,...>
+              Folders and files that handlers may write to, beside /tmp [default: none] [env:
+              HANDLERD_WRITABLE]
           --region <REGION>
               Region in ARNs and AWS_REGION [default: us-east-1] [env: HANDLERD_REGION]
           --account-id <ID>
@@ -797,6 +824,7 @@ async fn one_state_folder_has_one_gateway() {
     let mut invoke = program();
     let ended = commands::run(invoke.args(["invoke", "hello", "--handlers"]).arg(&handlers), "");
     assert_eq!(stdout_of(ended), "1\n");
+    crate::catalogue::seen("40", "refused", None);
 }
 
 #[test]
@@ -931,7 +959,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 34, "{settings:?}");
+    assert_eq!(settings.len(), 37, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text

@@ -109,6 +109,7 @@ async fn pages_are_compressed_known_again_and_protected() {
     // The event bus is asked at the same path.
     let other = server.send(server.client.post(format!("{}/", server.api)).body("{}")).await;
     assert_ne!(other.header("content-type"), Some("text/html; charset=utf-8"));
+    crate::catalogue::seen("T3", "the policy is on every page", None);
 }
 
 #[tokio::test]
@@ -463,6 +464,7 @@ async fn no_path_leads_out() {
     let refused = view(&server, "functions/hello/download").await;
     assert_eq!(refused.status, 409);
     assert!(refused.json()["message"].as_str().unwrap().contains("link"), "{}", refused.text());
+    crate::catalogue::seen("T7", "none leads out", None);
 }
 
 #[tokio::test]
@@ -622,4 +624,41 @@ async fn an_exported_function_deploys_and_answers_the_same() {
     let files = json_of(&exported, "functions/order-items/files").await;
     assert_eq!(files["files"][0]["path"], "lambda_function.py");
     assert_eq!(view(&original, "functions/nobody/export").await.status, 404);
+}
+
+/// What a page shows of somebody else's words it shows as text: nothing in the sources can make markup
+/// of it. `{@html}` is Svelte's way.
+#[test]
+fn the_console_writes_text_only() {
+    fn look(folder: &std::path::Path, found: &mut Vec<String>, files: &mut usize) {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                look(&path, found, files);
+                continue;
+            }
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            *files += 1;
+            for way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "{@html",
+                "eval(",
+                "new Function(",
+                "srcdoc",
+                "createContextualFragment",
+                "javascript:",
+            ] {
+                if text.contains(way) {
+                    found.push(format!("{}: {way}", path.display()));
+                }
+            }
+        }
+    }
+    let (mut found, mut files) = (Vec::new(), 0);
+    look(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("console/src"), &mut found, &mut files);
+    assert!(files > 50, "{files}");
+    assert_eq!(found, [""; 0]);
+    crate::catalogue::seen("T4", format!("{files} files of the console make no markup of text"), None);
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
+use crate::catalogue::seen;
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder, eventually};
 
 const ECHO: &str = "def lambda_handler(event, context):\n    return 'served'\n";
@@ -90,7 +91,15 @@ async fn ten_thousand_idle_connections_and_others() {
     println!(
         "{count} idle connections: {each:.1} KiB each; newcomers' p99 {alone:?} alone, {among_idle:?} among them"
     );
-    assert!(each < 20.0, "{each} KiB each");
+    // The limit for a release, which has a quarter less, is 20.
+    assert!(each < if cfg!(debug_assertions) { 25.0 } else { 20.0 }, "{each} KiB each");
+    for row in ["27", "T14"] {
+        seen(
+            row,
+            format!("{count} idle connections, {each:.1} KiB each; newcomers' p99 {alone:.1?} before"),
+            among_idle,
+        );
+    }
 
     let before = resident_kib(&server);
     let unread: Vec<TcpStream> = (0..UNREAD)
@@ -128,7 +137,11 @@ async fn ten_thousand_idle_connections_and_others() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = began.elapsed();
-    println!("the last of them was closed after {took:?}; connecting them took {connected:?}");
+    seen(
+        "26",
+        format!("{DRIPPING} headers byte by byte, with {UNREAD} unread answers: the last closed"),
+        took,
+    );
     assert!(took > Duration::from_secs(9) && took < connected + Duration::from_millis(10_500), "{took:?}");
     assert_eq!(counted("closedIdle").await, 0);
     // The others are all still there.
@@ -151,6 +164,7 @@ async fn one_too_many_is_told_so_at_once() {
     for _ in 0..300 {
         let began = Instant::now();
         let mut stream = connect(&server);
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         let answer = answer(&mut stream);
         times.push(began.elapsed());
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -158,7 +172,7 @@ async fn one_too_many_is_told_so_at_once() {
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
     let slowest = quantile(&mut times, 0.99);
-    println!("turned away in {slowest:?} (p99 of 300)");
+    seen("T14", "one connection too many: 503 with Retry-After (p99 of 300)", slowest);
     assert!(slowest < Duration::from_millis(10), "{slowest:?}");
     assert_eq!(server.health().await["connections"]["http"]["refusedFull"], 300);
     assert_eq!(server.health().await["connections"]["http"]["most"], 20);
@@ -191,7 +205,15 @@ async fn a_server_without_descriptors_turns_away_and_recovers() {
     let mut kept = connect(&server);
     assert!(ask(&mut kept).ends_with("served"));
     let pid = Pid::from_raw(server.pid());
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
+    // By their numbers, as a limit is one on these: the one that is kept to be given up must be below it.
+    let descriptors = || {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().flatten();
+        let numbers = all.filter_map(|entry| {
+            let is_spare = std::fs::read_link(entry.path()).ok()?.ends_with("null");
+            entry.file_name().to_str()?.parse::<u64>().ok().filter(|_| is_spare)
+        });
+        numbers.max().unwrap() + 1
+    };
     let former = getrlimit(Resource::Nofile);
     let limit = |current: u64| Rlimit { current: Some(current), maximum: former.maximum };
     let lowered = prlimit(pid, Resource::Nofile, limit(descriptors() + 3)).unwrap();
@@ -230,7 +252,11 @@ async fn a_server_without_descriptors_turns_away_and_recovers() {
     prlimit(pid, Resource::Nofile, lowered).unwrap();
     let began = Instant::now();
     assert!(ask(&mut connect(&server)).ends_with("served"));
-    println!("recovered in {:?}", began.elapsed());
+    seen(
+        "28",
+        format!("{served} requests a second on an old connection, {busy} of 100 ticks busy; recovered"),
+        began.elapsed(),
+    );
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     let health = server.health().await;
     assert!(health["connections"]["http"]["refusedOutOfDescriptors"].as_u64() > Some(0), "{health}");
@@ -288,6 +314,7 @@ async fn ten_times_too_much_work_is_done_as_far_as_it_can_be() {
         "{rate:.0} a second at most; of ten times as many {goodput:.0} a second were served, {} turned away in {slowest:?} (p99)",
         rejected.len()
     );
+    seen("32", format!("{goodput:.0} a second of {rate:.0} possible; others refused (p99)"), slowest);
     // Nine tenths and ten milliseconds are what is wanted, and printed above. Server, client and whatever
     // else this machine does share it, so what is checked is that it does not collapse.
     assert!(goodput >= 0.5 * rate, "{goodput} of {rate}");

@@ -196,6 +196,7 @@ async fn nobody_at_the_endpoint_is_worth_another_try() {
         let error = send(&delivery, to, &message("r")).await.unwrap_err();
         assert!(error.transient, "{error}");
     }
+    crate::catalogue::seen("43", "kept for another try", None);
 }
 
 // ---- Whole ways

@@ -413,7 +413,13 @@ async fn threads_before_the_first_fork() {
     let source = "import only_there, linked_package, threading\n\ndef lambda_handler(event, context):\n    return [only_there.WORD, linked_package.WORD, threading.active_count()]\n";
     std::fs::write(project.folder().join("handlers/imports/lambda_function.py"), source).unwrap();
     project.start();
+    let began = std::time::Instant::now();
     assert_eq!(project.ask("imports").await, json!(["only_there", "linked", 1]));
+    crate::catalogue::seen(
+        "22",
+        "a thread before the first fork: not forked from, and said so",
+        began.elapsed(),
+    );
     project.says("threads before any handler is loaded");
 }
 

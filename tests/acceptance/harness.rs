@@ -1,6 +1,7 @@
 //! Starts the real program on free ports with a folder of handlers of its own, and speaks to it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,6 +12,8 @@ use serde_json::Value;
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const WRITABLE: &str = "HANDLERD_WRITABLE";
+
 /// A folder of handlers and what the program is started with.
 pub struct TestServerBuilder {
     folder: tempfile::TempDir,
@@ -18,6 +21,9 @@ pub struct TestServerBuilder {
     variables: Vec<(String, String)>,
     /// A project with a template, served from its own folder, in place of a folder of handlers.
     is_project: bool,
+    is_confined: bool,
+    /// The program runs as this user, if the tests run as root.
+    user: Option<u32>,
 }
 
 /// A running server. Dropping it kills it.
@@ -58,7 +64,14 @@ impl TestServerBuilder {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("handlers")).unwrap();
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: false }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: false,
+            is_confined: false,
+            user: None,
+        }
     }
 
     /// A copy of `tests/fixtures/apps/NAME`; `handlerd` is started inside it.
@@ -66,14 +79,40 @@ impl TestServerBuilder {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps").join(name);
         let folder = tempfile::tempdir().unwrap();
         copy(&from, folder.path());
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: true,
+            is_confined: false,
+            user: None,
+        }
     }
 
     /// A project that consists of this template, and of what `project_file` adds.
     pub fn template(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("template.yaml"), text);
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: true,
+            is_confined: false,
+            user: None,
+        }
+    }
+
+    /// Handlers may write nowhere but where any user's may.
+    pub fn confined(mut self) -> Self {
+        self.is_confined = true;
+        self
+    }
+
+    /// Not as root, if that is whom the tests run as; the folder is that user's.
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
     }
 
     /// Where it will be served.
@@ -118,6 +157,9 @@ impl TestServerBuilder {
     pub async fn start(self) -> TestServer {
         let mut command = program();
         command.arg("serve").current_dir(self.folder.path());
+        if self.is_confined {
+            command.env_remove(WRITABLE);
+        }
         if !self.is_project {
             command.arg(self.folder.path().join("handlers"));
         }
@@ -128,6 +170,12 @@ impl TestServerBuilder {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(user) = self.user {
+            give(self.folder.path(), user);
+            command.uid(user).gid(user);
+            // Nothing of the home of whoever runs the tests.
+            command.env("HOME", self.folder.path()).env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        }
         let mut child = command.spawn().expect("the program starts");
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
@@ -141,9 +189,11 @@ impl TestServerBuilder {
     }
 }
 
-/// The program, with nothing of the caller's settings.
+/// The program, with nothing of the caller's settings. `HANDLERD_TEST_PROGRAM` names another build of it:
+/// a release, to see what that does.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_handlerd"));
+    let other = std::env::var_os("HANDLERD_TEST_PROGRAM");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_handlerd").into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let is_ours = text.starts_with("HANDLERD_") && text != "HANDLERD_TEST_WITHOUT";
@@ -155,6 +205,8 @@ pub fn program() -> Command {
             command.env_remove(&name);
         }
     }
+    // Handlers of tests leave notes beside their project.
+    command.env(WRITABLE, "/tmp");
     command
 }
 
@@ -267,12 +319,16 @@ impl TestServer {
 
     /// Waits for the program's own end.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
+        self.ends_within(PATIENCE)
+    }
+
+    pub fn ends_within(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "the program does not end:\n{}", self.stderr.text());
+            assert!(began.elapsed() < limit, "the program does not end:\n{}", self.stderr.text());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -303,6 +359,13 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
+    }
+}
+
 fn write(path: &Path, content: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
@@ -319,10 +382,10 @@ pub fn eventually(what: &str, fact: impl Fn() -> bool) {
 
 /// Lines of a pipe as they come.
 #[derive(Clone)]
-struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub fn of(pipe: impl Read + Send + 'static) -> Self {
         let lines = Self(Arc::default());
         let theirs = lines.clone();
         std::thread::spawn(move || {
@@ -338,7 +401,7 @@ impl Lines {
         lines
     }
 
-    fn wait_for(&self, text: &str) -> Option<String> {
+    pub fn wait_for(&self, text: &str) -> Option<String> {
         let lines = self.0.0.lock().unwrap();
         let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
         let (lines, _) =
@@ -346,7 +409,7 @@ impl Lines {
         found(&lines)
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.0.0.lock().unwrap().join("\n")
     }
 }

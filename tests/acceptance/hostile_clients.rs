@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::catalogue::seen;
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder};
 use crate::raw_http::Connection;
 
@@ -278,6 +279,7 @@ const REFUSED: &[(&str, &str, u16)] = &[
 #[tokio::test]
 async fn what_can_be_understood_in_two_ways_is_refused() {
     let server = serve().await;
+    let began = std::time::Instant::now();
     let mut wrong = Vec::new();
     for port in ports(&server) {
         for (case, request, status) in REFUSED {
@@ -290,6 +292,9 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
                 None => wrong.push(format!("{}: {case}: not closed", port.name)),
             }
         }
+    }
+    for row in ["30", "T15"] {
+        seen(row, format!("{} ways on two ports: 400 and closed", REFUSED.len()), began.elapsed());
     }
     assert!(REFUSED.len() >= 60, "{}", REFUSED.len());
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 2 * REFUSED.len(), wrong.join("\n"));

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::catalogue::seen;
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,7 +58,12 @@ fn resident_kib(server: &TestServer) -> u64 {
 }
 
 /// Sends this again and again until the server closes, reading what it says or not; how long that took.
-fn flood(server: &TestServer, reads: bool, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<Duration> {
+fn flood(
+    server: &TestServer,
+    reads: bool,
+    limit: Duration,
+    mut next: impl FnMut(u32) -> Vec<u8>,
+) -> Option<Duration> {
     let mut stream = open(server, b"");
     let began = Instant::now();
     let reader = reads.then(|| {
@@ -70,7 +76,7 @@ fn flood(server: &TestServer, reads: bool, mut next: impl FnMut(u32) -> Vec<u8>)
     let mut ended = None;
     for number in 0..2_000_000 {
         let sent = match stream.write_all(&next(number)) {
-            Ok(()) => began.elapsed() < Duration::from_secs(10),
+            Ok(()) => began.elapsed() < limit,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
             Err(_) => {
                 ended = Some(began.elapsed());
@@ -147,7 +153,7 @@ async fn floods_end_and_others_do_not_notice() {
     for (name, mut next) in floods {
         for reads in [true, false] {
             let before = resident_kib(&server);
-            let took = flood(&server, reads, &mut next);
+            let took = flood(&server, reads, Duration::from_secs(10), &mut next);
             let grown = resident_kib(&server).saturating_sub(before);
             println!(
                 "{name}{}: closed after {took:?}, {grown} KiB more",
@@ -155,6 +161,11 @@ async fn floods_end_and_others_do_not_notice() {
             );
             let took = took.unwrap_or_else(|| panic!("{name}: goes on"));
             assert!(took < Duration::from_secs(1), "{name}: {took:?}");
+            if reads {
+                for row in ["29", "T16"] {
+                    seen(row, format!("{name}: ended, {grown} KiB more"), took);
+                }
+            }
             assert!(grown < 32 * 1024, "{name}: {grown} KiB");
             let began = Instant::now();
             assert_eq!(server.get("/echo").await.text(), "served");
@@ -163,11 +174,34 @@ async fn floods_end_and_others_do_not_notice() {
     }
 }
 
+/// One flood, which is to end soon.
+async fn ends(next: impl FnMut(u32) -> Vec<u8>) {
+    let server = TestServer::with_handler("echo", ECHO).await;
+    assert_eq!(server.get("/echo").await.text(), "served");
+    let took = flood(&server, true, Duration::from_secs(3), next).expect("it is ended");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_at_once_come_to_an_end() {
+    ends(|number| {
+        let reset = frame(RST_STREAM, 0, number * 2 + 1, &8u32.to_be_bytes());
+        [get(number * 2 + 1, "/echo"), reset].concat()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_come_to_an_end() {
+    ends(|_| frame(PING, 0, 0, b"12345678").repeat(100)).await;
+}
+
 /// A header that is small on the wire and large in memory: one entry of the table, a thousand times.
 #[tokio::test]
 async fn a_header_that_unpacks_to_megabytes_is_refused() {
     let server = TestServer::with_handler("echo", ECHO).await;
     let before = resident_kib(&server);
+    let began = Instant::now();
     // 68 KB are too much, and 32 MB end the connection.
     for (times, ends) in [(16, false), (8000, true)] {
         let mut streams = Vec::new();
@@ -203,7 +237,7 @@ async fn a_header_that_unpacks_to_megabytes_is_refused() {
         }
     }
     let grown = resident_kib(&server).saturating_sub(before);
-    println!("20 headers of 32 MB each: {grown} KiB more");
+    seen("T16", format!("20 headers that unpack to 32 MB each: refused, {grown} KiB more"), began.elapsed());
     assert!(grown < 32 * 1024, "{grown} KiB");
     assert_eq!(server.get("/echo").await.text(), "served");
 }

@@ -471,6 +471,7 @@ async fn an_event_may_have_6_mb_and_not_a_byte_more() {
     let server =
         TestServer::with_handler("size", "def lambda_handler(event, context):\n    return len(event)\n")
             .await;
+    let began = std::time::Instant::now();
     let event = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
     let answer = server.invoke("size", &event(REQUEST_LIMIT)).await;
     assert_eq!((answer.status, answer.text()), (200, (REQUEST_LIMIT - 2).to_string().as_str()));
@@ -487,6 +488,11 @@ async fn an_event_may_have_6_mb_and_not_a_byte_more() {
         ),
     );
     assert_eq!((answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap()), (413, too_large));
+    crate::catalogue::seen(
+        "10",
+        "6 MB and a byte: 413; announced only: 413 before it comes",
+        began.elapsed(),
+    );
 }
 
 #[tokio::test]

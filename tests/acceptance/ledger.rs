@@ -216,7 +216,7 @@ async fn run(project: &Project, events: u64, kills: u64) -> Result {
 
     // Whoever answers before the commit also rings before there is anything to be seen: what was
     // overlooked is found at the next start.
-    if !project.variables.is_empty() {
+    if !project.variables.is_empty() || std::env::var_os("HANDLERD_TEST_WITHOUT").is_some() {
         drop(gateway);
         gateway = project.start().await;
     }
@@ -248,6 +248,7 @@ async fn what_was_accepted_is_executed_however_often_the_gateway_is_killed() {
     let result = run(&project, events, kills).await;
     assert!(result.accepted.len() as u64 >= events);
     assert_eq!(result.lost(), [0; 0], "{}", project.said());
+    crate::catalogue::seen("34", "0 lost", None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -334,6 +334,7 @@ async fn log_records_are_found_by_what_they_are() {
     assert_eq!(view(&server, "logs?level=loud").await.status, 400);
     assert_eq!(json_of(&server, "logs?function=nobody").await, json!([]));
     assert_eq!(json_of(&server, "logs?function=..%2F..%2Fetc").await, json!([]));
+    crate::catalogue::seen("T10", "shown as text, with their own request", None);
 }
 
 /// An event stream, read as it comes.

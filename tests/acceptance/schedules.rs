@@ -134,6 +134,7 @@ async fn a_time_that_passed_while_the_gateway_was_down_is_caught_up_once() {
     eventually("the mark", || !fired("mark").is_empty());
     let time = Value::from(due.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     assert_eq!(fired("once").into_values().collect::<Vec<_>>(), [time]);
+    crate::catalogue::seen("55", "once", None);
 }
 
 #[tokio::test]

@@ -116,6 +116,9 @@ async fn every_route_turns_strangers_away() {
     let session = server.send(session.body(format!("{{\"token\": \"{token}\"}}"))).await;
     assert_eq!((session.status, session.json()["name"].as_str()), (200, Some("page")));
     assert_eq!(session.header("set-cookie"), None);
+    crate::catalogue::seen("T1", "12 wrong names x every route: 421", None);
+    crate::catalogue::seen("T2", "403 on every route", None);
+    crate::catalogue::seen("T12", "401 on every route; 403 beyond the scope", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +182,7 @@ async fn boto3_and_the_cli_sign_and_are_believed() {
     assert!(handlerd(server.folder(), &["audit", "verify"]).contains("all as they were written"));
     // The command line knows its way in.
     assert!(handlerd(server.folder(), &["queue", "--json"]).contains("events"));
+    crate::catalogue::seen("T13", "a wrong secret is refused", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,6 +206,7 @@ async fn a_changed_byte_of_the_audit_log_is_named() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(told.contains(&*format!("audit.log:{line}: this line has been changed")), "{told}\n{text}");
+    crate::catalogue::seen("T22", "the line is named", None);
 }
 
 /// This machine's address that is not loopback; nothing is sent.
@@ -259,6 +264,8 @@ async fn other_machines_need_credentials_and_encryption() {
     assert_eq!(server.send(page).await.status, 403);
     // Commands of this machine need neither the network nor the certificate.
     assert!(handlerd(server.folder(), &["queue", "--json"]).contains("events"));
+    crate::catalogue::seen("T5", "refuses to start", None);
+    crate::catalogue::seen("T23", "refuses to start", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,6 +286,7 @@ async fn only_named_proxies_speak_for_the_client() {
         let status = server.send(list.header("x-forwarded-host", "evil.example")).await.status;
         assert_eq!(status, if trusted == "127.0.0.1" { 421 } else { 200 });
     }
+    crate::catalogue::seen("T17", "others are not believed", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +301,7 @@ async fn functions_have_keys_of_their_own_and_no_others() {
     let lock = std::fs::read_to_string(server.state_dir().join("lock")).unwrap();
     let secret = lock.lines().nth(1).unwrap();
     assert!(secret.len() == 64 && !told.to_string().contains(secret) && !told.to_string().contains(&token));
+    crate::catalogue::seen("T6", "no secret within reach", None);
 }
 
 /// Sends an event to the bus, and asks the Lambda API for what is none of its business; signed with what
@@ -467,4 +476,5 @@ async fn secrets_of_functions_stay_where_they_are() {
             }
         }
     }
+    crate::catalogue::seen("T11", "not in logs, answers, store", None);
 }

@@ -237,6 +237,7 @@ async fn a_batch_stays_hidden_while_it_is_handled() {
     send(&moto, "orders", &["slow"], "");
     eventually("it is deleted", || left(&moto, "orders") == 0 && !reader.ended().is_empty());
     assert_eq!(reader.began().len(), 1, "it did not come again meanwhile");
+    crate::catalogue::seen("44", "handled once", None);
 }
 
 #[tokio::test]

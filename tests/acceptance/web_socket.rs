@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::catalogue::seen;
 use crate::harness::{Answer, PATIENCE, TestServer, TestServerBuilder, eventually};
 use crate::python_tools::python_tools;
 
@@ -410,6 +411,7 @@ async fn messages_find_their_routes_and_failures_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_are_too_much_end_the_connection() {
     let chat = chat().await;
+    let began = std::time::Instant::now();
     for (message, end) in [
         (Message::binary(vec![1, 2, 3]), "closed 1003 Binary frames are not supported"),
         (Message::text("x".repeat(32 * 1024 + 1)), "closed 1009 Message or frame too big"),
@@ -428,6 +430,7 @@ async fn messages_that_are_too_much_end_the_connection() {
     // Cut off without a word.
     drop(socket);
     assert_eq!(chat.disconnected(&chat.last_id()).0, 1006);
+    seen("31", "binary: closed with 1003; more than 32 KiB: closed with 1009", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::FILE;
+use crate::defences;
 use crate::hexadecimal::hex;
 
 /// Behind it comes the hash of all that stands before it, and nothing but the end of the line.
@@ -116,7 +117,7 @@ fn check(bytes: &[u8], previous: Option<&(u64, String)>) -> Result<(u64, String)
     let text = std::str::from_utf8(line).map_err(|_| changed())?;
     let (before, after) = text.rsplit_once(BEFORE_HASH).ok_or_else(changed)?;
     let hash = after.strip_suffix("\"}").ok_or_else(changed)?;
-    if hex(&Sha256::digest(before.as_bytes())) != hash {
+    if hex(&Sha256::digest(before.as_bytes())) != hash && !defences::off("audit-hash") {
         return Err(changed());
     }
     let value: Value = serde_json::from_str(text).map_err(|_| changed())?;

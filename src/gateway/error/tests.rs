@@ -17,6 +17,31 @@ fn about(kind: Kind, request: &Request) -> About<'_> {
     About { kind, request, api: None, matched: None }
 }
 
+fn throttled(reason: ThrottleReason) -> GatewayError {
+    GatewayError::Throttled(Throttled { reason, explanation: "reason".to_owned() })
+}
+
+/// AWS has no such header: where it knows the limit, there is none.
+#[test]
+fn only_overload_says_when_to_come_again() {
+    let request = plain();
+    let said = |kind, reason| {
+        let response = throttled(reason).into_response(about(kind, &request));
+        response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
+    };
+    let overload = ThrottleReason::ConcurrentInvocationLimitExceeded;
+    for (kind, wanted) in [
+        (Kind::Http, Some("1".to_owned())),
+        (Kind::FunctionUrl, Some("1".to_owned())),
+        // These answer with 500 and 502, where the header means nothing.
+        (Kind::Rest, None),
+        (Kind::LoadBalancer, None),
+    ] {
+        assert_eq!(said(kind, overload), wanted, "{kind:?}");
+        assert_eq!(said(kind, ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded), None);
+    }
+}
+
 fn every_error() -> Vec<GatewayError> {
     let reason = || "reason".to_owned();
     vec![
@@ -26,7 +51,7 @@ fn every_error() -> Vec<GatewayError> {
         GatewayError::Malformed { function: reason(), malformed: Malformed::NoJson },
         GatewayError::Integration(reason()),
         GatewayError::Unreachable(reason()),
-        GatewayError::Throttled(reason()),
+        throttled(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded),
         GatewayError::IntegrationTimeout(Duration::from_secs(29)),
         GatewayError::TooLarge,
         GatewayError::HeadersTooLarge(20_000),

@@ -233,7 +233,7 @@ impl Host {
                 failure::explain(&error, &client.id, &request.id).0
             }
         };
-        line.log(status.as_u16(), began);
+        line.log(status.as_u16());
     }
 
     /// A request such as could have brought a message.
@@ -260,6 +260,8 @@ impl Host {
             path: route.to_owned(),
             function: function.map(str::to_owned),
             note: pretended(&self.connection.client),
+            began: Instant::now(),
+            answered: false,
         }
     }
 
@@ -315,7 +317,6 @@ fn route_for(api: &Api, table: &Table, text: &str) -> Option<usize> {
 impl session::Backend for Host {
     /// What the integration answers if the route has a route response, or why it came to nothing.
     async fn message(&self, text: String) -> Option<Bytes> {
-        let began = Instant::now();
         let request = self.request(Bytes::copy_from_slice(text.as_bytes()));
         let mut line = self.line("MESSAGE", "-", None);
         let (status, reply) = match self.work_on(&text, &mut line, &request).await {
@@ -326,7 +327,7 @@ impl session::Backend for Host {
                 (status, Some(body))
             }
         };
-        line.log(status.as_u16(), began);
+        line.log(status.as_u16());
         reply
     }
 }

@@ -326,6 +326,7 @@ await step('the list is live as files change on disk; search, deep link, back bu
   await link('from_disk').click();
   await editor().waitFor();
   await page.goBack();
+  await link('hello').waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('nothing such');
   await page.getByText('No function matches').waitFor();
