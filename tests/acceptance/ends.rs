@@ -373,9 +373,22 @@ fn a_program_without_outputs_serves() {
     seen("57", "SIGPIPE, closed stdin, stdout and stderr: serves", None);
 }
 
-/// Clients at work, and ten that have begun and say no more. Whoever was let in is answered.
+/// Clients at work, and ten that have begun and say no more. Whoever was let in is answered;
+/// `HANDLERD_TEST_STOPS` times.
 #[tokio::test]
 async fn a_stop_under_load_loses_nothing() {
+    let times = std::env::var("HANDLERD_TEST_STOPS").ok().and_then(|times| times.parse().ok());
+    let (mut answers, mut slowest) = (0, Duration::ZERO);
+    for _ in 0..times.unwrap_or(1) {
+        let (answered, took) = stopped_under_load().await;
+        answers += answered;
+        slowest = slowest.max(took);
+    }
+    seen("56", format!("{answers} answers, 0 lost, 10 half-open clients"), slowest);
+    assert!(slowest < Duration::from_secs(8), "it took {slowest:?}");
+}
+
+async fn stopped_under_load() -> (usize, Duration) {
     let slow = "import time\n\ndef lambda_handler(event, context):\n    time.sleep(0.2)\n    return 'slow'\n";
     let mut server = TestServerBuilder::new().handler("slow", slow).start().await;
     server.get("/slow").await;
@@ -426,9 +439,7 @@ async fn a_stop_under_load_loses_nothing() {
         client.join().expect("whoever was let in is answered");
     }
     drop(half_open);
-    let answered = answered.load(Ordering::Relaxed);
-    seen("56", format!("{answered} answers, 0 lost, 10 half-open clients"), took);
-    assert!(took < Duration::from_secs(8), "it took {took:?}");
+    (answered.load(Ordering::Relaxed), took)
 }
 
 /// Before another program takes over, clients hear that they should come back, and have time to.

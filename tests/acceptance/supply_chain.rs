@@ -13,31 +13,68 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+const LOCKS: [(&str, [&str; 2]); 2] =
+    [("Cargo.lock", ["handlerd", "handlerd-python"]), ("fuzz/Cargo.lock", ["handlerd", "handlerd-fuzz"])];
+
+/// What is not as it should be in a lock file; and how many crates it pins.
+fn unpinned(text: &str, ours: [&str; 2]) -> (Vec<String>, usize) {
+    let lock: toml::Table = text.parse().unwrap();
+    let (mut found, mut sources) = (Vec::new(), Vec::new());
+    for package in lock["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let Some(source) = package.get("source").and_then(|source| source.as_str()) else {
+            if !ours.contains(&name) && name != "handlerd-python" {
+                found.push(format!("{name} is from nowhere"));
+            }
+            continue;
+        };
+        if !source.starts_with("registry+") {
+            found.push(format!("{name} is from {source}"));
+        }
+        let checksum = package.get("checksum").and_then(|checksum| checksum.as_str()).unwrap_or_default();
+        if checksum.len() != 64 || !checksum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            found.push(format!("{name} has no checksum"));
+        }
+        sources.push(source);
+    }
+    let count = sources.len();
+    sources.sort_unstable();
+    sources.dedup();
+    if sources.len() != 1 {
+        found.push(format!("more than one registry: {sources:?}"));
+    }
+    (found, count)
+}
+
 #[test]
 fn each_crate_is_pinned_and_from_the_registry() {
     let began = Instant::now();
     let mut counted = 0;
-    for (path, ours) in
-        [("Cargo.lock", ["handlerd", "handlerd-python"]), ("fuzz/Cargo.lock", ["handlerd", "handlerd-fuzz"])]
-    {
-        let lock: toml::Table = read(path).parse().unwrap();
-        let mut sources: Vec<&str> = Vec::new();
-        for package in lock["package"].as_array().unwrap() {
-            let name = package["name"].as_str().unwrap();
-            let Some(source) = package.get("source").and_then(|source| source.as_str()) else {
-                assert!(ours.contains(&name) || name == "handlerd-python", "{path}: {name} is from nowhere");
-                continue;
-            };
-            assert!(source.starts_with("registry+"), "{path}: {name} is from {source}");
-            let checksum = package.get("checksum").and_then(|checksum| checksum.as_str()).unwrap_or_default();
-            assert_eq!(checksum.len(), 64, "{path}: {name} has no checksum");
-            sources.push(source);
-        }
-        counted = counted.max(sources.len());
-        sources.dedup();
-        assert_eq!(sources.len(), 1, "{path}: more than one registry");
+    for (path, ours) in LOCKS {
+        let (found, count) = unpinned(&read(path), ours);
+        assert_eq!(found, [""; 0], "{path}");
+        counted = counted.max(count);
     }
     seen("T24", format!("{counted} crates, each with a checksum, from one registry"), began.elapsed());
+}
+
+/// The same lock file as somebody would change it: else the test above would prove nothing.
+#[test]
+fn a_crate_from_elsewhere_is_found() {
+    let (path, ours) = LOCKS[0];
+    let lock = read(path);
+    let registry = lock.lines().find(|line| line.starts_with("source = ")).unwrap();
+    for (before, after, told) in [
+        (registry, "source = \"git+ssh://example.com/x\"", "is from git+ssh"),
+        (registry, "source = \"registry+sparse+ftp://example.com/\"", "more than one registry"),
+        (registry, "", "is from nowhere"),
+        ("checksum = \"", "checksum = \"0", "has no checksum"),
+        ("checksum = ", "former-checksum = ", "has no checksum"),
+    ] {
+        let (found, _) = unpinned(&lock.replacen(before, after, 1), ours);
+        assert!(found.iter().any(|one| one.contains(told)), "{after}: {found:?}");
+    }
+    seen("T24", "5 lock files that were tampered with: each is found", None);
 }
 
 #[test]

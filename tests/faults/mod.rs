@@ -132,29 +132,6 @@ fn each_defence_is_missed_when_it_is_gone() {
     assert!(green.is_empty(), "{} of them:\n{}", green.len(), green.join("\n"));
 }
 
-/// What is built is what was looked at: each dependency has a version and a checksum.
-#[test]
-fn dependencies_are_locked() {
-    let read =
-        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let lock = read("Cargo.lock");
-    let crates: Vec<&str> = lock.split("[[package]]").skip(1).collect();
-    let from_outside = crates.iter().filter(|one| one.contains("\nsource = "));
-    let unlocked: Vec<_> = from_outside
-        .filter(|one| !one.contains("\nsource = \"registry+") || !one.contains("\nchecksum = \""))
-        .collect();
-    assert_eq!(unlocked, [&""; 0]);
-    let lock: serde_json::Value = serde_json::from_str(&read("console/package-lock.json")).unwrap();
-    let packages = lock["packages"].as_object().unwrap();
-    let unlocked: Vec<_> = packages
-        .iter()
-        .filter(|(name, one)| !name.is_empty() && one["integrity"].as_str().is_none())
-        .collect();
-    assert!(unlocked.is_empty(), "{unlocked:?}");
-    assert!(read(".ci/run").contains("cargo clippy --locked"), "CI builds what is locked");
-    seen("T24", format!("{} crates and {} packages", crates.len(), packages.len() - 1), None);
-}
-
 #[test]
 #[ignore = "minutes: runs the tests of all rows, and prints the catalogue"]
 fn table() {

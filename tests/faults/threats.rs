@@ -271,8 +271,8 @@ pub const ROWS: &[Row] = &[
         expected: "each crate and npm package is pinned to one version and its checksum, from one registry, under a \
                    licence that was looked at; a build fetches nothing of its own",
         tests: &[
-            "catalogue::dependencies_are_locked",
             "supply_chain::each_crate_is_pinned_and_from_the_registry",
+            "supply_chain::a_crate_from_elsewhere_is_found",
             "supply_chain::each_npm_package_is_pinned_and_from_the_registry",
             "supply_chain::each_part_has_a_licence_that_was_looked_at",
             "supply_chain::the_lock_file_is_complete_and_scripts_fetch_nothing",
