@@ -4,23 +4,31 @@
 //! Input that has several parts has a line `----` between them. Whatever it is, nothing panics, and
 //! what each function asserts holds.
 
-use crate::{archive as archives, deployment, gateway, http, trigger};
+use crate::protocol::frame::{Answer, Request};
+use crate::protocol::mailbox::{CAPACITY, Found, Office};
+use crate::{archive as archives, control_plane, deployment, gateway, http, store as stores, trigger};
 
 pub type Target = fn(&[u8]);
 
 /// By the name of the file in `fuzz/targets/`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("access", access),
     ("archive", archive),
+    ("door", door),
     ("events", events),
+    ("frames", frames),
+    ("head", head),
     ("json_path", json_path),
+    ("log", log),
     ("mapping_template", mapping_template),
     ("parameters", parameters),
     ("pattern", pattern),
     ("properties", properties),
     ("routes", routes),
     ("schedule", schedule),
+    ("sealed", sealed),
     ("spelling", spelling),
+    ("store", store),
     ("template", template),
 ];
 
@@ -95,6 +103,77 @@ pub fn pattern(input: &[u8]) {
 pub fn properties(input: &[u8]) {
     let Some([text, value]) = texts(input) else { return };
     deployment::fuzzing::properties(text, value);
+}
+
+/// A backup, whose checksum is right.
+pub fn sealed(input: &[u8]) {
+    archives::fuzzing::sealed_archive(input);
+}
+
+/// What a client sends; also taken for frames of HTTP/2.
+pub fn head(input: &[u8]) {
+    http::fuzzing::head(input);
+}
+
+/// The target of a request on the control plane; then its headers; then a credentials file.
+pub fn door(input: &[u8]) {
+    let Some([target, headers, file]) = texts(input) else { return };
+    control_plane::fuzzing::door(target, headers, file);
+}
+
+/// The write-ahead log of a store.
+pub fn log(input: &[u8]) {
+    stores::fuzzing::log(input);
+}
+
+/// A store; its log.
+pub fn store(input: &[u8]) {
+    let [database, log] = parts(input);
+    stores::fuzzing::store(database, log);
+}
+
+/// What an environment writes: into the pipe, and into the memory that it shares with the gateway, where
+/// the first five bytes say whose turn it is and how long it is.
+pub fn frames(input: &[u8]) {
+    if let Ok(Some((request, length))) = Request::decode(input) {
+        assert!(length <= input.len());
+        let mut again = Vec::new();
+        request.encode(&mut again);
+        assert_eq!(Request::decode(&again), Ok(Some((request, again.len()))));
+    }
+    answer(input);
+    let Some((claims, data)) = input.split_at_checked(5) else { return };
+    thread_local! {
+        static SHARED: (Office, std::fs::File) = {
+            let (office, descriptor) = Office::create().expect("shared memory");
+            (office, descriptor.into())
+        };
+    }
+    SHARED.with(|(office, shared)| {
+        use std::os::unix::fs::FileExt;
+        // Behind a page of its own words stands the frame; see `protocol::mailbox`.
+        let write = |bytes: &[u8], place| shared.write_all_at(bytes, place).expect("there is room");
+        write(&data[..data.len().min(CAPACITY)], 4096);
+        write(&claims[1..], 64);
+        write(&u32::from(claims[0]).to_ne_bytes(), 0);
+        let mut frame = vec![7];
+        match office.collect(&mut frame) {
+            Found::Here => {
+                assert!(frame[0] == 7 && frame.len() <= CAPACITY + 1);
+                answer(&frame[1..]);
+            }
+            Found::Nothing | Found::Malformed => assert_eq!(frame, [7]),
+        }
+    });
+}
+
+fn answer(bytes: &[u8]) {
+    if let Ok(Some((answer, length))) = Answer::decode(bytes) {
+        assert!(length <= bytes.len());
+        let mut again = Vec::new();
+        answer.encode(&mut again);
+        assert_eq!(Answer::decode(&again), Ok(Some((answer, again.len()))));
+    }
 }
 
 /// Those that are missing are empty; the last one is all that is left.

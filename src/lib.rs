@@ -30,6 +30,7 @@
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`egress`] | where the gateway never asks |
 //! | ground | [`hexadecimal`] | bytes as text |
 //! | ground | [`inotify`] | what the kernel has to say about folders |
 //! | ground | [`samples`] | an event of every source, as AWS sends it |
@@ -123,6 +124,7 @@ pub mod api;
 pub mod config;
 pub mod defences;
 pub mod destination;
+pub mod egress;
 pub mod function;
 pub mod hexadecimal;
 pub mod inotify;

@@ -38,7 +38,9 @@ pub fn run(
     descriptors: Vec<OwnedFd>,
     confinement: &Confinement,
 ) -> PyResult<()> {
-    let (channel, control) = prepare_process(fork, zygote, descriptors, Parent::Zygote).map_err(os_error)?;
+    let announce = || confinement.isolation.announce(fork.ticket);
+    let (channel, control) =
+        prepare_process(fork, zygote, descriptors, Parent::Zygote, announce).map_err(os_error)?;
     // Never closed from here: how the process ends tells the gateway more than that its pipes are
     // closed, and a handler may have closed them already.
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
@@ -76,7 +78,9 @@ pub fn restore(
     (bootstrap, handler): (&Bound<'_, PyModule>, &Bound<'_, PyAny>),
     confinement: &Confinement,
 ) -> PyResult<()> {
-    let (channel, _) = prepare_process(fork, template, descriptors, Parent::Template).map_err(os_error)?;
+    // What it starts is asked for where its template is announced, and counted with that.
+    let (channel, _) =
+        prepare_process(fork, template, descriptors, Parent::Template, || ()).map_err(os_error)?;
     let channel: &mut Channel = &mut ManuallyDrop::new(channel);
     template::open_files_anew();
     // Once more, inside of what its template is closed off with: what it writes is its own.
@@ -136,8 +140,11 @@ fn prepare_process(
     forker: Pid,
     mut descriptors: Vec<OwnedFd>,
     parent: Parent,
+    announce: impl FnOnce(),
 ) -> Result<(Channel, Option<OwnedFd>), Errno> {
     isolation::tier_zero(forker)?;
+    // By a descriptor that is closed below.
+    announce();
     set_process_name(&fork.process_name);
     // The gateway does without huge pages; what a handler computes with may want them.
     // SAFETY: changes a setting of this process.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Instant;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -18,13 +19,25 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use crate::defences;
+use crate::isolation::{Asked, Births, Registry};
 use crate::protocol::control::{Exit, Fork, MAX_MESSAGE, MOST_DESCRIPTORS, Report};
 
 pub struct Forker {
     control: OwnedFd,
     children_signal: ChildSignal,
-    /// Process id -> ticket, for every environment that has not been reaped.
-    environments: HashMap<i32, u64>,
+    /// By process id: every environment that has not been reaped.
+    environments: HashMap<i32, Known>,
+}
+
+/// What is known of an environment.
+struct Known {
+    ticket: u64,
+    process_name: String,
+    /// Once it has been handed over.
+    births: Option<Births>,
+    /// Nobody is answered any more.
+    is_ending: bool,
 }
 
 /// What a forked process is to do: from here on it is its own master.
@@ -48,15 +61,21 @@ impl Forker {
     }
 
     /// Runs until the gateway closes the control socket. Returns in the parent only then; returns in a
-    /// forked child when that has ended, with what ended it.
-    pub fn serve(mut self, py: Python<'_>, spare: Option<&Spare<'_>>, child: &Child<'_>) -> PyResult<()> {
+    /// forked child when that has ended, with what ended it. Where births are announced here, processes
+    /// are counted as they are born.
+    pub fn serve(
+        mut self,
+        py: Python<'_>,
+        spare: Option<&Spare<'_>>,
+        registry: Option<&Registry>,
+        child: &Child<'_>,
+    ) -> PyResult<()> {
         let mut patience = spare.map(|spare| spare.after);
         loop {
-            let mut ready = [
-                PollFd::new(&self.control, PollFlags::IN),
-                PollFd::new(&self.children_signal.descriptor, PollFlags::IN),
-            ];
-            match rustix::event::poll(&mut ready, patience.as_ref()) {
+            let waiting = self.wait();
+            let mut ready = self.listened_to(registry);
+            match rustix::event::poll(&mut ready, waiting.as_ref().or(patience.as_ref())) {
+                Ok(0) if waiting.is_some() => continue,
                 Ok(0) => {
                     patience = None;
                     if let Some(spare) = spare {
@@ -67,7 +86,19 @@ impl Forker {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(os_error(error)),
             }
-            let (message, child_ended) = (!ready[0].revents().is_empty(), !ready[1].revents().is_empty());
+            let has_news = |index: usize| ready.get(index).is_some_and(|one| !one.revents().is_empty());
+            let (message, child_ended) = (has_news(0), has_news(1));
+            let new = registry.is_some() && has_news(2);
+            let asks = |one: &&PollFd<'_>| one.revents().contains(PollFlags::IN);
+            let asking = ready.iter().skip(2 + usize::from(registry.is_some())).filter(asks);
+            let asking: Vec<i32> = asking.map(|one| one.as_fd().as_raw_fd()).collect();
+            drop(ready);
+            for listener in asking {
+                self.answer(listener);
+            }
+            if let Some(registry) = registry.filter(|_| new) {
+                self.take_births(registry);
+            }
             if child_ended {
                 self.children_signal.clear();
                 self.reap();
@@ -91,6 +122,55 @@ impl Forker {
         }
     }
 
+    /// The control socket, the signal, what environments are announced on; then whoever asks to fork.
+    fn listened_to<'a>(&'a self, registry: Option<&'a Registry>) -> Vec<PollFd<'a>> {
+        let now = Instant::now();
+        let births = self.births().filter(|births| births.wait(now).is_none());
+        let first = [self.control.as_fd(), self.children_signal.descriptor.as_fd()];
+        let registry = registry.map(Registry::descriptor);
+        let all = first.into_iter().chain(registry).chain(births.map(Births::descriptor));
+        all.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect()
+    }
+
+    /// Of those that are answered.
+    fn births(&self) -> impl Iterator<Item = &Births> {
+        self.environments.values().filter(|known| !known.is_ending).filter_map(|known| known.births.as_ref())
+    }
+
+    /// How long it is until somebody who was too quick may be answered.
+    fn wait(&self) -> Option<Timespec> {
+        let now = Instant::now();
+        let wait = self.births().filter_map(|births| births.wait(now)).min()?;
+        Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) })
+    }
+
+    fn take_births(&mut self, registry: &Registry) {
+        while let Some((ticket, births)) = registry.next() {
+            // One that has ended meanwhile cannot fork any more once this is closed.
+            if let Some(known) = self.environments.values_mut().find(|known| known.ticket == ticket) {
+                known.births = Some(births);
+            }
+        }
+    }
+
+    /// Somebody below an environment wants to fork.
+    fn answer(&mut self, listener: i32) {
+        let asked_by = |known: &Known| {
+            known.births.as_ref().is_some_and(|births| births.descriptor().as_raw_fd() == listener)
+        };
+        let Some((&pid, known)) = self.environments.iter_mut().find(|(_, known)| asked_by(known)) else {
+            return;
+        };
+        let Some(births) = &mut known.births else { return };
+        if let Asked::TooMany = births.answer(|| tree_of(pid).len()) {
+            let report = Report::Crowded { process_name: known.process_name.clone() };
+            // Whoever below it wants to fork waits on, until it is killed.
+            known.is_ending = true;
+            let _ = send(&self.control, &report, None);
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("forked"), Signal::KILL);
+        }
+    }
+
     /// In the parent: `None`. In the child: what ended it.
     fn fork(
         &mut self,
@@ -110,6 +190,8 @@ impl Forker {
             // SAFETY: called once, in the child, right after fork.
             unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
             self.children_signal.forget();
+            // The answering sides of others, which lie where no closing of small descriptors gets.
+            self.environments.clear();
             return Some(child(fork, parent, descriptors));
         }
         let fork_error = std::io::Error::last_os_error();
@@ -119,7 +201,13 @@ impl Forker {
             self.failed(fork.ticket, &format!("could not fork: {fork_error}"));
             return None;
         }
-        self.environments.insert(pid, fork.ticket);
+        let known = Known {
+            ticket: fork.ticket,
+            process_name: fork.process_name.clone(),
+            births: None,
+            is_ending: false,
+        };
+        self.environments.insert(pid, known);
         let child = Pid::from_raw(pid).expect("fork returned a process id");
         // The child cannot have been reaped yet, so the pidfd is certainly the child's.
         match rustix::process::pidfd_open(child, PidfdFlags::empty()) {
@@ -144,37 +232,50 @@ impl Forker {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_pid();
-            let Some(ticket) = self.environments.remove(&pid) else { continue };
-            // The environment led its own process group; its plain children are still in it.
-            let _ = rustix::process::kill_process_group(Pid::from_raw(pid).expect("reaped"), Signal::KILL);
+            let Some(known) = self.environments.remove(&pid) else { continue };
+            // The environment led its own process group; its plain children are still in it, and none of
+            // them can fork any more once this has been said.
+            if !defences::off("descendants-killed") {
+                let group = Pid::from_raw(pid).expect("reaped");
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            }
             let exit = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit::Status(code),
                 (None, signal) => Exit::Signal(signal.unwrap_or(0)),
             };
-            ended.push((ticket, exit));
+            ended.push((known, exit));
         }
         if ended.is_empty() {
             return;
         }
-        for (ticket, exit) in ended {
-            let _ = self.send(&Report::Exited { ticket, exit });
+        for (known, exit) in &ended {
+            let report = Report::Exited { ticket: known.ticket, exit: *exit };
+            let _ = send(&self.control, &report, None);
         }
         self.sweep();
+        // Only now are the answering sides closed: a bomb that is refused at once tries again and again,
+        // and takes the processors; one that waits for leave is quiet.
+        drop(ended);
     }
 
-    /// Kills every child that is not an environment, until none is left: killing one can bring its
-    /// own children here. Bounded, because a bomb may fork as fast as it is swept; what is left then
-    /// is swept with the next exit.
+    /// Kills every child that is not an environment, with all below it, until none is left: what is born
+    /// meanwhile, where births are not asked for, comes here when its parent ends. Bounded, because a bomb
+    /// may fork as fast as it is swept; what is left then is swept with the next exit.
     fn sweep(&mut self) {
+        if defences::off("descendants-killed") {
+            return;
+        }
         for _ in 0..1000 {
             let strangers: Vec<i32> =
                 children().into_iter().filter(|pid| !self.environments.contains_key(pid)).collect();
             if strangers.is_empty() {
                 return;
             }
-            for pid in &strangers {
-                let pid = Pid::from_raw(*pid).expect("listed by the kernel");
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            for stranger in &strangers {
+                for pid in tree_of(*stranger) {
+                    let pid = Pid::from_raw(pid).expect("listed by the kernel");
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
             }
             for pid in strangers {
                 let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
@@ -183,7 +284,10 @@ impl Forker {
     }
 
     fn end_all(&mut self) {
-        for pid in self.environments.keys() {
+        // Whoever wants to fork meanwhile waits for ever.
+        let mut births = Vec::new();
+        for (pid, known) in &mut self.environments {
+            births.push(known.births.take());
             let pid = Pid::from_raw(*pid).expect("forked");
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
@@ -199,9 +303,26 @@ impl Forker {
 /// Direct children of this process, which has one thread.
 pub fn children() -> Vec<i32> {
     let pid = rustix::process::getpid().as_raw_pid();
-    std::fs::read_to_string(format!("/proc/self/task/{pid}/children"))
+    children_of(&format!("/proc/self/task/{pid}/children"))
+}
+
+fn children_of(list: &str) -> Vec<i32> {
+    std::fs::read_to_string(list)
         .map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
         .unwrap_or_default()
+}
+
+/// A process that nobody has waited for yet, and all below it.
+fn tree_of(root: i32) -> Vec<i32> {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(pid) = tree.get(next) {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            tree.extend(children_of(&format!("{}/children", thread.path().display())));
+        }
+        next += 1;
+    }
+    tree
 }
 
 /// SIGCHLD as a descriptor, so that one `poll` waits for messages and exits alike.

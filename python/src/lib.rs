@@ -15,6 +15,8 @@
 //! loaded only in the zygote, after the chosen interpreter's libpython.
 
 mod channel;
+#[path = "../../src/defences.rs"]
+mod defences;
 mod environment;
 mod forker;
 mod isolation;

@@ -52,7 +52,7 @@ pub fn serve<'py>(
     }
     let forker = Forker::new(control, HIGH_DESCRIPTORS).map_err(os_error)?;
     channel.report(Kind::Ready, b"")?;
-    forker.serve(py, None, &|fork, template, descriptors| {
+    forker.serve(py, None, None, &|fork, template, descriptors| {
         environment::restore(py, fork, template, descriptors, (bootstrap, &handler), confinement)
     })
 }

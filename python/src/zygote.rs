@@ -64,7 +64,8 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
         }
     };
     let spare = Spare { after: IDLE, call: &import_more };
-    forker.serve(py, Some(&spare), &|fork, zygote, descriptors| {
+    let registry = confinement.isolation.births.as_ref().ok();
+    forker.serve(py, Some(&spare), registry, &|fork, zygote, descriptors| {
         environment::run(py, fork, zygote, descriptors, &confinement)
     })
 }

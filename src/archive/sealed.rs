@@ -99,6 +99,20 @@ impl Sealing {
     }
 }
 
+/// A zip file with the seal that belongs to it, whatever it is.
+#[cfg(any(test, fuzzing))]
+pub fn sealed(zip: &[u8]) -> Vec<u8> {
+    // The end of a zip file says how long the comment is.
+    let mut bytes = zip.to_vec();
+    if let Some(length) = bytes.len().checked_sub(2) {
+        bytes[length..].copy_from_slice(&((SEAL.len() + HASH) as u16).to_le_bytes());
+    }
+    bytes.extend_from_slice(SEAL.as_bytes());
+    let hash = hex(&Sha256::digest(&bytes));
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes
+}
+
 fn hash_of(file: &mut File, length: u64) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut hash = Sha256::new();

@@ -24,6 +24,8 @@ use serde_json::Value;
 pub use endpoint::{Endpoints, Service};
 pub use refusal::element;
 
+use crate::egress;
+
 /// How long an answer may take, unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -250,6 +252,7 @@ impl Client {
     }
 
     fn http(&self, url: &str) -> Result<&reqwest::Client, String> {
+        egress::check_text(url).map_err(|forbidden| forbidden.to_string())?;
         let local = reqwest::Url::parse(url).is_ok_and(|url| {
             let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
             let address = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -257,7 +260,7 @@ impl Client {
         });
         let made = if local { &self.0.local } else { &self.0.remote };
         let made = made.get_or_init(|| {
-            let builder = reqwest::Client::builder()
+            let builder = egress::guarded(reqwest::Client::builder())
                 .connect_timeout(CONNECT_PATIENCE)
                 .redirect(reqwest::redirect::Policy::none());
             let builder = if local { builder.no_proxy() } else { builder };

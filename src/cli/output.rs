@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use owo_colors::OwoColorize;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::defences;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -63,7 +68,7 @@ pub fn start_logging(style: LogStyle, default_level: &str) -> Flusher {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| default_level.to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default_level));
-    let buffer = Arc::new(Buffer::default());
+    let buffer = Arc::new(Buffer::new(Stream::Error));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BufferWriter(buffer.clone()));
     let result = match style {
         LogStyle::Text => builder.event_format(Lines { colour: use_colour() }).try_init(),
@@ -136,9 +141,56 @@ impl Visit for Message {
     }
 }
 
+/// What is said to stdout while requests are served: through a buffer too, as whoever reads there may
+/// have stopped to.
+pub fn start_printing() -> (Screen, Flusher) {
+    let buffer = Arc::new(Buffer::new(Stream::Output));
+    (Screen(BufferWriter(buffer.clone())), Flusher::start(buffer))
+}
+
+#[derive(Clone)]
+pub struct Screen(BufferWriter);
+
+impl Screen {
+    pub fn print(&self, text: &str) {
+        let _ = self.0.clone().write_all(text.as_bytes());
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    /// How many lines could not be written: there is no room, or nobody who reads any more.
+    fn write(self, bytes: &[u8]) -> u64 {
+        match self {
+            Self::Output => write(std::io::stdout(), bytes),
+            Self::Error => write(std::io::stderr(), bytes),
+        }
+    }
+}
+
+/// To the descriptor itself, which somebody else may have made one that does not wait.
+fn write(to: impl AsFd, mut rest: &[u8]) -> u64 {
+    while !rest.is_empty() {
+        match rustix::io::write(&to, rest) {
+            Ok(written) => rest = &rest[written.max(1)..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = rustix::event::poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
+            }
+            Err(_) => break,
+        }
+    }
+    rest.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
 /// Lines that wait for the terminal; bounded, because a terminal can stand still.
-#[derive(Default)]
 struct Buffer {
+    to: Stream,
     state: Mutex<BufferState>,
     filled: Condvar,
 }
@@ -161,6 +213,10 @@ struct BufferWriter(Arc<Buffer>);
 
 impl Write for BufferWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if defences::off("log-aside") {
+            self.0.to.write(bytes);
+            return Ok(bytes.len());
+        }
         let mut state = self.0.state.lock().unwrap();
         if state.bytes.len() + bytes.len() > BUFFER_LIMIT {
             state.lost += 1;
@@ -216,7 +272,13 @@ impl Drop for Flusher {
 }
 
 impl Buffer {
+    fn new(to: Stream) -> Self {
+        Self { to, state: Mutex::default(), filled: Condvar::new() }
+    }
+
     fn run(&self) {
+        // Of those that could not be written, said with the next ones that can.
+        let mut untold = 0;
         loop {
             let (mut bytes, lost, closed) = {
                 let mut state = self.state.lock().unwrap();
@@ -228,11 +290,16 @@ impl Buffer {
                 }
                 (std::mem::take(&mut state.bytes), std::mem::take(&mut state.lost), state.closed)
             };
-            if lost > 0 {
-                bytes
-                    .extend_from_slice(format!("... {lost} lines were lost: nobody reads them\n").as_bytes());
+            untold += lost;
+            if untold > 0 {
+                let told = format!("... {untold} lines were lost: nobody reads them, or there is no room\n");
+                bytes.extend_from_slice(told.as_bytes());
             }
-            let _ = std::io::stderr().lock().write_all(&bytes);
+            match self.to.write(&bytes) {
+                0 => untold = 0,
+                // One of them said how many there were before.
+                unwritten => untold += unwritten - u64::from(untold > 0),
+            }
             if closed {
                 return;
             }
@@ -271,6 +338,32 @@ pub fn print(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(super::write(&full, b"one\ntwo\nthree\n"), 3);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(super::write(&writer, b"one\ntwo\n"), 2);
+    }
+
+    /// As under a supervisor whose pipe does not wait.
+    #[test]
+    fn a_pipe_that_is_full_is_waited_for() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let text = "line\n".repeat(100_000);
+        let said = text.clone();
+        let writing = std::thread::spawn(move || super::write(OwnedFd::from(writer), said.as_bytes()));
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(writing.join().unwrap(), 0);
+        assert!(read == text);
+    }
+
     #[test]
     fn columns_are_aligned() {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::options::{self, Common, Place, SnapStartChoice};
-use super::output::{self, LogStyle};
+use super::output::{self, LogStyle, Screen};
 use super::{template_report, urls};
 use crate::config::{Access, Doors, Settings, Tls};
 use crate::deployment::{Changes, Deployed, Deployment, Finding, Problem, Severity};
@@ -283,25 +283,33 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let flusher = output::start_logging(style, "info");
     let runtime = super::runtime()?;
     if server::is_rehearsal() {
-        runtime.block_on(server::rehearse(&settings))?;
+        runtime.block_on(server::rehearse(settings))?;
         server::rehearsed();
         return Ok(ExitCode::SUCCESS);
     }
-    let result = runtime.block_on(server::serve(settings, announce, announce_changes));
+    let (screen, printing) = output::start_printing();
+    let announced = |addresses: &Addresses, deployment: &Deployment| announce(&screen, addresses, deployment);
+    let changed = {
+        let screen = screen.clone();
+        move |addresses: &Addresses, deployment: &Deployment, changes: &Changes| {
+            announce_changes(&screen, addresses, deployment, changes);
+        }
+    };
+    let result = runtime.block_on(server::serve(settings, announced, changed));
     runtime.shutdown_timeout(server::LAST_WAIT);
     let Some(successor) = result? else { return Ok(ExitCode::SUCCESS) };
-    drop(flusher);
+    drop((flusher, printing));
     Err(successor.take_over()).context("the new program could not take over, and this one has ended")
 }
 
 /// URLs on stdout, one per line, when everything answers.
-fn announce(addresses: &Addresses, deployment: &Deployment) {
+fn announce(screen: &Screen, addresses: &Addresses, deployment: &Deployment) {
     let mut lines = vec![
         vec![addresses.routes_url(), "HTTP routes".to_owned()],
         vec![format!("{}://{}", addresses.api_scheme, addresses.api), "console and Lambda API".to_owned()],
     ];
     lines.extend(urls::lines(addresses, deployment));
-    output::print(&output::table(&lines));
+    screen.print(&output::table(&lines));
     report_triggers("triggers:", deployment.triggers());
     report_template(
         &format!("the template has {}", template_report::summary(&deployment.findings)),
@@ -315,14 +323,14 @@ fn announce(addresses: &Addresses, deployment: &Deployment) {
     }
 }
 
-fn announce_changes(addresses: &Addresses, deployment: &Deployment, changes: &Changes) {
+fn announce_changes(screen: &Screen, addresses: &Addresses, deployment: &Deployment, changes: &Changes) {
     let all = if changes.added.is_empty() { Vec::new() } else { urls::lines(addresses, deployment) };
     for name in &changes.added {
         if deployment.functions.get(name).and_then(Deployed::function).is_some() {
             let function = format!("function {name}");
             let own = |line: &&Vec<String>| line[1].split(", ").any(|part| part == function);
             let lines: Vec<Vec<String>> = all.iter().filter(own).cloned().collect();
-            output::print(&output::table(&lines));
+            screen.print(&output::table(&lines));
             let urls: Vec<&str> = lines.iter().map(|line| line[0].as_str()).collect();
             tracing::info!("deployed {name}: {}", urls.join(" "));
         }

@@ -7,6 +7,8 @@
 mod access;
 mod action;
 mod audit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod lockout;
 mod origin;

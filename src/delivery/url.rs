@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{DeliveryError, Message};
 use crate::destination::without_password;
+use crate::egress;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// For the whole answer. Whoever has more to do than that does it afterwards.
@@ -26,6 +27,8 @@ impl Url {
         let url: reqwest::Url = address
             .parse()
             .map_err(|error| DeliveryError::permanent(format!("{shown} is no URL: {error}")))?;
+        egress::check(&url)
+            .map_err(|forbidden| DeliveryError::permanent(format!("{shown} is not sent to: {forbidden}")))?;
         let request = client.post(url).headers(headers(message)).body(message.body.clone());
         let response = request.send().await.map_err(|error| {
             DeliveryError::transient(format!("{shown} cannot be reached: {}", told(&error)))
@@ -50,7 +53,7 @@ impl Url {
     /// Made when the first message needs it: reading the system's certificates takes its time.
     fn client(&self) -> Result<&reqwest::Client, String> {
         let made = self.0.get_or_init(|| {
-            reqwest::Client::builder()
+            egress::guarded(reqwest::Client::builder())
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(CONNECT_LIMIT)
                 .timeout(LIMIT)

@@ -177,7 +177,7 @@ impl Composer {
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
         self.nodes += nodes;
-        if self.nodes > MOST_NODES {
+        if self.nodes > MOST_NODES && !crate::defences::off("aliases-of-yaml") {
             let text =
                 format!("it comes to more than {MOST_NODES} values, with what aliases repeat counted again");
             return Err(SyntaxError::new(line, text));
@@ -273,7 +273,7 @@ fn extent(node: &Node) -> (usize, usize) {
 }
 
 fn check_depth(depth: usize, line: usize) -> Result<(), SyntaxError> {
-    if depth > MOST_DEPTH { Err(too_deep(line)) } else { Ok(()) }
+    if depth > MOST_DEPTH && !crate::defences::off("depth-of-yaml") { Err(too_deep(line)) } else { Ok(()) }
 }
 
 fn too_deep(line: usize) -> SyntaxError {
@@ -444,5 +444,17 @@ mod tests {
                 assert_eq!(error.line, line, "{expected}");
             }
         }
+    }
+
+    /// Just beyond what is read: harmless, should somebody read it all the same.
+    #[test]
+    fn refuses_a_little_too_much() {
+        let repeated = format!("a: &a [{}]\nb: [{}]\n", "x, ".repeat(1000), "*a, ".repeat(301));
+        let error = parse(&repeated).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.text.contains("more than 300000 values"), "{error:?}");
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(&deep(MOST_DEPTH)).unwrap().is_some());
+        assert!(parse(&deep(MOST_DEPTH + 1)).unwrap_err().text.contains("nested deeper than 100"));
     }
 }

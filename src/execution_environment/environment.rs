@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::bell::Rung;
 use super::isolation;
 use super::line::{Expected, Line, Taken};
-use super::memory::{self, MAX_PROCESSES, Usage};
+use super::memory::{self, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
 use super::template::Template;
@@ -443,16 +443,14 @@ impl Environment {
                     match Box::pin(memory::look(self.process.pid, limit, deadline)).await {
                         Usage::Within => {}
                         Usage::TooMuchMemory if defences::off("memory-limit") => {}
+                        Usage::TooManyProcesses if defences::off("process-limit") => {}
                         Usage::TooMuchMemory => {
                             self.process.kill();
                             return (Ended::OutOfMemory, 0);
                         }
                         Usage::TooManyProcesses => {
                             self.process.kill();
-                            tracing::warn!(
-                                "{} was ended: it had started {MAX_PROCESSES} processes, as many as Lambda allows",
-                                self.function.name
-                            );
+                            memory::tell_crowded(self.function.name.as_str());
                             return (Ended::Exited(self.process.exited().await), 0);
                         }
                     }

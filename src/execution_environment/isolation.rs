@@ -79,6 +79,16 @@ pub fn describe(in_force: &InForce) -> String {
     line
 }
 
+/// What `GET /health` and the console's overview tell.
+pub fn told(in_force: &InForce) -> serde_json::Value {
+    let parts: Vec<_> = in_force.holding().map(|part| &part.name).collect();
+    let missing: Vec<_> = in_force
+        .missing()
+        .map(|(part, why)| serde_json::json!({"part": part.name, "tier": part.tier, "why": why}))
+        .collect();
+    serde_json::json!({"tier": in_force.tier(), "parts": parts, "missing": missing})
+}
+
 /// Why there is not more, up to this tier.
 pub fn why_not(in_force: &InForce, tier: u8) -> String {
     let reasons = in_force.missing().filter(|(part, _)| part.tier <= tier);

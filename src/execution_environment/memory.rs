@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 /// How often a running invocation is looked at.
 pub const INTERVAL: Duration = Duration::from_millis(20);
 
-/// As many as Lambda allows a function.
-pub const MAX_PROCESSES: usize = 1024;
+pub use crate::protocol::isolation::MAX_PROCESSES;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
@@ -35,6 +34,16 @@ pub async fn look(pid: i32, limit_mb: u32, deadline: Instant) -> Usage {
         Ok(Ok(usage)) => usage,
         _ => Usage::Within,
     }
+}
+
+/// The same between two invocations: an environment grows then only by what it has started.
+pub fn look_at_rest(pid: i32, limit_mb: u32) -> Usage {
+    let tree = tree(pid, MAX_PROCESSES);
+    if tree.len() == 1 { Usage::Within } else { judge(&tree, limit_mb) }
+}
+
+pub fn tell_crowded(name: &str) {
+    tracing::warn!("{name} was ended: it had started {MAX_PROCESSES} processes, as many as Lambda allows");
 }
 
 fn judge(tree: &[i32], limit_mb: u32) -> Usage {

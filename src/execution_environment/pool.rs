@@ -8,6 +8,7 @@
 
 mod failures;
 mod provisioned;
+mod rest;
 mod snapshots;
 
 use std::collections::{HashMap, VecDeque};
@@ -398,7 +399,7 @@ impl Environments {
         let environments = self.clone();
         tokio::spawn(async move {
             let limit = environments.0.limits.init_timeout;
-            let start = if provisioned { Start::Provisioned } else { Start::SnapStart };
+            let start = if provisioned { Start::Provisioned } else { Start::FromSnapshot };
             let started = environments.start(&function, start, limit).await;
             environments.started(&function, provisioned, started);
         });
@@ -421,7 +422,7 @@ impl Environments {
         environment.is_some()
     }
 
-    /// `Start::SnapStart`: where the function has asked for that, and it is possible.
+    /// `Start::FromSnapshot`: where the function has asked for that, and it is possible.
     async fn start(
         &self,
         function: &Arc<Function>,
@@ -433,7 +434,7 @@ impl Environments {
         let _turn = self.0.starts.acquire().await;
         let mut start = start;
         let mut note = None;
-        if start == Start::SnapStart {
+        if start == Start::FromSnapshot {
             start = Start::OnDemand;
             if let Some(slot) = self.slot(function) {
                 if let Some(restored) = self.restore(function, &slot, &ground).await? {
@@ -640,6 +641,7 @@ impl Environments {
         let interval =
             (self.0.limits.idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(15));
         let weak: Weak<Shared> = Arc::downgrade(&self.0);
+        tokio::spawn(rest::watch(weak.clone()));
         loop {
             tokio::time::sleep(interval).await;
             let Some(shared) = weak.upgrade() else { return };

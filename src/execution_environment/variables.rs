@@ -48,7 +48,7 @@ pub enum Start {
     /// Ahead of demand, to be kept.
     Provisioned,
     /// A template, or from one.
-    SnapStart,
+    FromSnapshot,
 }
 
 impl Start {
@@ -57,7 +57,7 @@ impl Start {
         match self {
             Self::OnDemand => "on-demand",
             Self::Provisioned => "provisioned-concurrency",
-            Self::SnapStart => "snap-start",
+            Self::FromSnapshot => "snap-start",
         }
     }
 }
@@ -116,7 +116,8 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
         set("AWS_SESSION_TOKEN", "handlerd");
     }
     for (name, value) in surroundings.inherited {
-        if HANDED_ON.contains(&name.as_str()) || name.starts_with(HANDED_ON_PREFIX) {
+        let is_handed_on = HANDED_ON.contains(&name.as_str()) || name.starts_with(HANDED_ON_PREFIX);
+        if is_handed_on || crate::defences::off("clean-environment") {
             // An empty one is none to some SDKs, and a wrong one to others.
             if !value.is_empty() {
                 set(name, value);
@@ -147,7 +148,7 @@ pub fn complete(function: &Function, surroundings: &Surroundings<'_>) -> Vec<(St
     set("AWS_LAMBDA_FUNCTION_VERSION", &function.version.to_string());
     set("AWS_LAMBDA_INITIALIZATION_TYPE", surroundings.start.name());
     // A snapshot is of no one log stream: AWS leaves these out of it.
-    if surroundings.start != Start::SnapStart {
+    if surroundings.start != Start::FromSnapshot {
         set("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group());
         set("AWS_LAMBDA_LOG_STREAM_NAME", surroundings.log_stream);
     }

@@ -27,7 +27,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::library::ZYGOTE_COMMAND;
-use super::{isolation, orphans};
+use super::{isolation, memory, orphans};
 use crate::config::Isolation;
 use crate::protocol::control::{
     CONTROL_FD, Exit, Fork, MAX_MESSAGE, MOST_DESCRIPTORS, PRELOAD_VARIABLE, Report,
@@ -214,6 +214,7 @@ impl Zygote {
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("LC_CTYPE", "C.UTF-8")])
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(crate::defences::handed_on())
             .env(PRELOAD_VARIABLE, preload.join(","))
             .env(ISOLATION_VARIABLE, serde_json::to_string(wanted).unwrap_or_default())
             .stdin(Stdio::null())
@@ -441,6 +442,13 @@ impl Zygote {
                 let forked = environments.remove(&ticket).and_then(|expected| expected.forked);
                 forked.map(|forked| forked.send(Err(reason))).is_some()
             }
+            // A template counts nobody.
+            Report::Crowded { process_name } if !self.0.is_template => {
+                let name = process_name.split_once(':').map_or(&*process_name, |(_, name)| name);
+                memory::tell_crowded(name);
+                true
+            }
+            Report::Crowded { .. } => false,
             Report::Exited { ticket, exit } => {
                 let expected = environments.remove(&ticket);
                 expected.map(|expected| expected.exit.send_replace(Some(exit))).is_some()

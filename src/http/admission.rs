@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -44,12 +44,15 @@ struct Shared {
     counters: Counters,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     leaving: AtomicBool,
+    /// Connections that were there when it was not yet so.
+    former: AtomicU64,
 }
 
 /// A place, for as long as the connection is open.
 pub(super) struct Place {
     admission: Admission,
     address: IpAddr,
+    is_former: bool,
 }
 
 impl Admission {
@@ -63,6 +66,7 @@ impl Admission {
             counters,
             by_address: Mutex::default(),
             leaving: AtomicBool::new(false),
+            former: AtomicU64::new(0),
         });
         Self { shared, proxies: Proxies::from([]) }
     }
@@ -85,6 +89,11 @@ impl Admission {
 
     pub fn is_leaving(&self) -> bool {
         self.shared.leaving.load(Relaxed)
+    }
+
+    /// Whether connections are open whose clients cannot have heard of it.
+    pub fn is_awaited(&self) -> bool {
+        self.shared.former.load(Relaxed) > 0
     }
 
     pub fn counters(&self) -> &Counters {
@@ -127,7 +136,9 @@ impl Admission {
         *open += 1;
         count(&counters.open);
         count(&counters.accepted);
-        Some(Place { admission: self.clone(), address })
+        let is_former = !self.is_leaving();
+        self.shared.former.fetch_add(is_former.into(), Relaxed);
+        Some(Place { admission: self.clone(), address, is_former })
     }
 }
 
@@ -136,6 +147,7 @@ impl Drop for Place {
         let shared = &self.admission.shared;
         let mut by_address = shared.by_address.lock().unwrap();
         shared.counters.open.fetch_sub(1, Relaxed);
+        shared.former.fetch_sub(self.is_former.into(), Relaxed);
         if let Some(open) = by_address.get_mut(&self.address) {
             *open -= 1;
             if *open == 0 {

@@ -20,6 +20,10 @@ use crate::defences;
 /// of its answer.
 const LAST_BYTES_LIMIT: Duration = Duration::from_secs(1);
 
+/// Then, between two requests, the next one has this long to arrive: it may have been sent before the
+/// client could know.
+const NEXT_REQUEST_LIMIT: Duration = Duration::from_millis(250);
+
 /// What a connection is doing.
 pub(super) struct Pulse {
     state: Mutex<State>,
@@ -82,11 +86,6 @@ impl Pulse {
         state.begun = true;
         state.in_service += 1;
         InService(self.clone())
-    }
-
-    /// Whether a request has ever been in service.
-    pub fn has_begun(&self) -> bool {
-        self.state.lock().unwrap().begun
     }
 
     /// Until it is dropped, it is the client's turn to make room.
@@ -194,6 +193,16 @@ impl Guard {
         self.stopped.is_some()
     }
 
+    /// HTTP/2 has words for it that a connection ends.
+    pub fn has_words(&self) -> bool {
+        matches!(self.heads.progress(), Progress::Http2)
+    }
+
+    /// Whether the client can be told so when the server stops: HTTP/1 says it with an answer.
+    pub fn can_tell(&self) -> bool {
+        self.has_words() || self.pulse.state.lock().unwrap().in_service > 0
+    }
+
     /// `None`: nothing is expected of the client.
     fn due(&self) -> Option<(Instant, Reason)> {
         let state = self.pulse.state.lock().unwrap();
@@ -207,7 +216,9 @@ impl Guard {
             return None;
         }
         if let Some(stopped) = self.stopped {
-            return Some((stopped.max(state.quiet) + LAST_BYTES_LIMIT, Reason::Stopped));
+            let is_between = state.begun && matches!(self.heads.progress(), Progress::Nothing);
+            let limit = if is_between { NEXT_REQUEST_LIMIT } else { LAST_BYTES_LIMIT };
+            return Some((stopped.max(state.quiet) + limit, Reason::Stopped));
         }
         Some(match self.heads.progress() {
             Progress::Head(begun) => {

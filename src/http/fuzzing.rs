@@ -13,6 +13,9 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::checks::check;
+use super::frames::Frames;
+use super::proxies::correct;
 use super::spelling::Recorded;
 
 thread_local! {
@@ -52,6 +55,57 @@ impl AsyncWrite for Client<'_> {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+}
+
+/// A head that passes the checks says one thing only, whoever reads it; and what proxies say changes
+/// neither who has sent it, unless they are trusted, nor how many hosts it names.
+pub fn head(sent: &[u8]) {
+    let (stream, heads) = Recorded::new(Client { cuts: [].iter().cycle(), left: sent });
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let spelling = heads.take(&head.method, head.version, &head.headers);
+        if check(head.version, &head.uri, &head.headers, spelling.as_ref()).is_ok()
+            && let Some(spelling) = &spelling
+        {
+            says_one_thing(spelling.bytes());
+        }
+        let mut request = Request::from_parts(head, ());
+        let peer = ([192, 0, 2, 1], 7).into();
+        let trusted = ["192.0.2.0/24".parse().expect("a network")];
+        let hosts = |request: &Request<()>| request.headers().get_all(http::header::HOST).iter().count();
+        let before = hosts(&request);
+        correct(&mut request, peer, &std::sync::Arc::from([]));
+        assert_eq!(request.extensions().get::<super::Peer>().map(|peer| peer.0), Some(peer));
+        correct(&mut request, peer, &std::sync::Arc::from(trusted));
+        assert!(hosts(&request) <= before.max(1), "a proxy cannot name two");
+        async move {
+            let _ = axum::body::to_bytes(Body::new(body), 1 << 20).await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(super::HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = RUNTIME.with_borrow(|runtime| runtime.block_on(connection));
+    // However it is cut, the same is counted.
+    let whole = Frames::default().pass(sent);
+    let mut cut = Frames::default();
+    assert_eq!(sent.chunks(5).try_for_each(|part| cut.pass(part)), whole);
+}
+
+/// As the most careless of servers would read it: by lines, whatever ends them, and names up to a colon.
+fn says_one_thing(head: &[u8]) {
+    let lines = || head.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1);
+    let named = |wanted: &[u8]| {
+        let is_named = |line: &&[u8]| {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(wanted)
+        };
+        lines().filter(is_named).count()
+    };
+    let text = String::from_utf8_lossy(head);
+    let [hosts, lengths, encodings] = [&b"host"[..], b"content-length", b"transfer-encoding"].map(named);
+    assert!(hosts <= 1 && lengths + encodings <= 1, "{text}");
 }
 
 pub fn spelling(cuts: &[u8], sent: &[u8]) {

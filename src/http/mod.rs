@@ -65,6 +65,8 @@ const RESET_STREAMS: usize = 50;
 const UNSENT_BYTES: u32 = 64 * 1024;
 /// When accepting fails, for this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// At the end so many are let in who wait at the door: as many as the kernel keeps there.
+const ARRIVED: usize = 4096;
 /// From telling a client that its connection ends to ending it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -159,8 +161,29 @@ pub async fn serve<S>(
             }
         }
     }
-    drop((listener, running));
+    // Whom the kernel has let in is not sent away: they may have sent their request already.
+    for (stream, peer) in arrived(listener) {
+        if let Some(place) = admission.admit(peer) {
+            let (tls, admission) = (tls.clone(), admission.clone());
+            let connection = Connection { stream, place, tls, peer, admission, _running: running.clone() };
+            tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+        }
+    }
+    drop(running);
     ended.recv().await;
+}
+
+/// Connections that wait to be accepted at this moment; no others will.
+fn arrived(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // Not tokio's, which knows only what it has been told some time ago.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accept = |_| {
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    let most = if defences::off("arrivals-at-the-end") { 0 } else { ARRIVED };
+    (0..most).map_while(accept).collect()
 }
 
 struct Connection {
@@ -232,7 +255,6 @@ impl Conversation {
         let (stream, heads) = spelling::Recorded::new(stream);
         let mut guard = Guard::new(pulse.clone(), heads.clone(), *admission.limits());
         let doorkeeper = admission.clone();
-        let seen_request = pulse.clone();
         let seen = heads.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let version = request.version();
@@ -271,6 +293,7 @@ impl Conversation {
                 if doorkeeper.is_leaving()
                     && version != Version::HTTP_2
                     && !response.status().is_informational()
+                    && !defences::off("farewell")
                 {
                     response
                         .headers_mut()
@@ -297,8 +320,12 @@ impl Conversation {
                 if !guard.is_stopped() && stopped.as_mut().poll(context).is_ready() {
                     guard.stop();
                 }
-                // The first request may be on its way: who has connected is not sent away without an answer.
-                if guard.is_stopped() && !is_told && seen_request.has_begun() {
+                // A request may be on its way: nobody is sent away without an answer to it.
+                let is_to_be_told = match guard.is_stopped() {
+                    true => guard.can_tell() || defences::off("last-request"),
+                    false => admission.is_leaving() && guard.has_words(),
+                };
+                if is_to_be_told && !is_told {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }

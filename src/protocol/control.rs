@@ -64,6 +64,8 @@ pub enum Report {
     Forked { ticket: u64, pid: i32 },
     /// The environment could not be made.
     Failed { ticket: u64, reason: String },
+    /// This environment is being ended, because it wanted one process more than it may have.
+    Crowded { process_name: String },
     /// The environment has ended; what it had started is being ended.
     Exited { ticket: u64, exit: Exit },
 }

@@ -9,6 +9,9 @@ pub const ISOLATION_VARIABLE: &str = "HANDLERD_ZYGOTE_ISOLATION";
 /// Processes and threads of all environments of one interpreter, where the kernel counts them.
 pub const MAX_TASKS: u32 = 8192;
 
+/// Processes of one environment: as many as Lambda allows.
+pub const MAX_PROCESSES: usize = 1024;
+
 /// Gateway to zygote, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::execution_environment::isolation_told;
 use crate::http::Admission;
 use crate::interpreter::Interpreters;
 use crate::invoker::Invoker;
@@ -15,17 +16,6 @@ pub fn runtime_of(interpreters: Arc<Interpreters>) -> crate::lambda_api::Runtime
             Err(_) => "python3".to_owned(),
         })
     })
-}
-
-/// `null` before the first interpreter has started.
-fn isolation(invoker: &Invoker) -> serde_json::Value {
-    let Some(in_force) = invoker.environments().isolation() else { return serde_json::Value::Null };
-    let parts: Vec<_> = in_force.holding().map(|part| &part.name).collect();
-    let missing: Vec<_> = in_force
-        .missing()
-        .map(|(part, why)| serde_json::json!({"part": part.name, "tier": part.tier, "why": why}))
-        .collect();
-    serde_json::json!({"tier": in_force.tier(), "parts": parts, "missing": missing})
 }
 
 /// The answer to `GET /health`.
@@ -68,7 +58,7 @@ pub fn health(
             "python": python,
             "zygotes": invoker.environments().zygote_pids(),
             "environments": invoker.environments().total(),
-            "isolation": isolation(&invoker),
+            "isolation": invoker.environments().isolation().as_ref().map(isolation_told),
             "functions": functions,
             "connections": {"http": connections(&at_routes), "api": connections(&at_api)},
             "store": invoker.store().trouble().unwrap_or_else(|| "ok".to_owned()),

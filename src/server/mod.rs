@@ -2,11 +2,14 @@
 
 mod backup;
 mod doors;
+mod ending;
 mod figures;
 mod health;
+mod inherited;
 mod needs;
 mod ports;
 mod python;
+mod rehearsal;
 mod signals;
 mod state_folder;
 mod succession;
@@ -40,19 +43,21 @@ use crate::logs::Logs;
 use crate::published::Published;
 use crate::telemetry::{self, Telemetry};
 use doors::{Keys, refuse_open_doors};
+use ending::Ending;
 use health::{health, runtime_of};
+use inherited::Inherited;
 use ports::{bind, more_descriptors};
 use python::{isolated, packages, prepare, python_for};
 use signals::Signals;
-use succession::Inherited;
 use supervisor::Supervisor;
 
 pub use backup::{backup, restore};
 pub use doors::{CREDENTIALS, access_key, secret, sha256};
 pub use needs::unreachable;
 pub use python::packages_told;
+pub use rehearsal::{is_rehearsal, rehearse, rehearsed};
 pub use state_folder::{Keeper, create_private, keeper};
-pub use succession::{Successor, is_rehearsal, rehearsed};
+pub use succession::Successor;
 
 /// Of the functions that are deployed together, so many are loaded at once, each at its turn; the
 /// others when they are asked for.
@@ -76,14 +81,20 @@ impl House {
         served_at: Option<String>,
         role: Option<&Credential>,
     ) -> anyhow::Result<Self> {
+        Self::build_on(settings, served_at, role, None)
+    }
+
+    /// The same, with the lock of the state folder as a former gateway has left it.
+    fn build_on(
+        settings: &Settings,
+        served_at: Option<String>,
+        role: Option<&Credential>,
+        left: Option<File>,
+    ) -> anyhow::Result<Self> {
         check_folder(settings)?;
         let state_dir = std::path::absolute(&settings.state_dir)?;
         state_folder::create_private(&state_dir)?;
-        let lock = if served_at.is_some() {
-            Some(state_folder::lock(&state_dir, state_folder::PATIENCE)?)
-        } else {
-            None
-        };
+        let lock = if served_at.is_some() { Some(state_folder::lock_left(&state_dir, left)?) } else { None };
         state_folder::remove_leftovers(&state_dir.join("tmp"));
 
         let deployments = Deployments::read(sources(settings));
@@ -91,7 +102,7 @@ impl House {
         let interpreters = Arc::new(Interpreters::new(search, Some(&state_dir.join("interpreters.json"))));
         let mut inherited: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| !succession::is_ours(name))
+            .filter(|(name, _)| !inherited::is_ours(name))
             .collect();
         let mut endpoints = Endpoints::from_environment(&inherited).with_events_at(served_at.clone());
         if let Some(role) = role {
@@ -210,6 +221,10 @@ pub async fn serve(
     changed: impl Fn(&Addresses, &Deployment, &Changes) + Send + Sync + 'static,
 ) -> anyhow::Result<Option<Successor>> {
     let supervisor = Supervisor::from_environment();
+    tokio::spawn(supervisor.clone().alive());
+    let mut inherited = Inherited::take()?;
+    let host = settings.host;
+    inherited.agree(&mut settings)?;
     refuse_open_doors(&settings)?;
     let traces = telemetry::read(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
     let keys = Keys::open(&settings)?;
@@ -221,10 +236,14 @@ pub async fn serve(
         let claims = serde_json::Value::Object(claims.clone());
         tracing::warn!("authorizers are not asked: every request passes as {claims} (--act-as)");
     }
-    let signals = Signals::listen()?;
-    let mut inherited = Inherited::take();
-    let http = bind(inherited.get("http"), settings.host, settings.port, "--port")?;
-    let api = bind(inherited.get("api"), settings.host, settings.api_port, "--api-port")?;
+    let outlives_terminal = match inherited.is_heir {
+        true => inherited.outlives_terminal,
+        false => signals::hang_up_is_ignored(),
+    };
+    let signals = Signals::listen(outlives_terminal)?;
+    let given = ["http", "api"].map(|name| inherited.is_given(name));
+    let http = bind(inherited.socket("http"), host, settings.port, "--port")?;
+    let api = bind(inherited.socket("api"), host, settings.api_port, "--api-port")?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let is_near = settings.host.is_loopback();
     let api_scheme = if is_near { "http" } else { scheme };
@@ -232,10 +251,12 @@ pub async fn serve(
     // Functions and commands of this machine need not go by way of the network, nor trust a certificate.
     let back_door = match is_near {
         true => None,
-        false => Some(bind(inherited.get("back"), Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
+        false => Some(bind(inherited.socket("back"), Ipv4Addr::LOCALHOST.into(), 0, "--api-port")?),
     };
-    let sockets = [Some(("http", &http)), Some(("api", &api)), back_door.as_ref().map(|door| ("back", door))];
-    let successor = Successor::new(&sockets.into_iter().flatten().collect::<Vec<_>>())?;
+    let mut sockets = vec![("http", given[0], &http), ("api", given[1], &api)];
+    sockets.extend(back_door.as_ref().map(|door| ("back", false, door)));
+    let mut successor = Successor::new(&sockets)?;
+    successor.outlives_terminal(outlives_terminal);
     let api_url = match &back_door {
         Some(listener) => format!("http://{}", listener.local_addr()?),
         None => addresses.api_url(),
@@ -244,9 +265,11 @@ pub async fn serve(
     let house = tokio::task::spawn_blocking({
         let (settings, api_url) = (settings.clone(), api_url.clone());
         let role = keys.as_ref().map(|keys| keys.role.clone());
-        move || House::build(&settings, Some(api_url), role.as_ref())
+        let left = inherited.lock();
+        move || House::build_on(&settings, Some(api_url), role.as_ref(), left)
     })
     .await??;
+    successor.leave_lock(house.lock.as_ref())?;
     let audit = tokio::task::spawn_blocking({
         let folder = std::path::absolute(&settings.state_dir)?;
         move || Audit::open(&folder)
@@ -310,16 +333,17 @@ pub async fn serve(
 
     tokio::spawn(invoker.clone().keep_provisioned(deployment.clone()));
 
-    let stop = watch::Sender::new(false);
+    // Events that nobody waits for end before requests do.
+    let [stop, stop_events] = [(); 2].map(|()| watch::Sender::new(false));
     let mut event_sources = EventSources::start(&Surroundings {
         invoker: invoker.clone(),
         aws: house.aws.clone(),
         api_url: api_url.clone(),
         buckets: std::path::absolute(&settings.buckets)?,
         deployment: deployment.clone(),
-        stop: stop.subscribe(),
+        stop: stop_events.subscribe(),
     });
-    let queue = invoker.drain(stop.subscribe());
+    let queue = invoker.drain(stop_events.subscribe());
     let gateway =
         Gateway::new(invoker.clone(), addresses.http.port(), settings.tls.is_some(), settings.access.clone());
     let descriptors = more_descriptors();
@@ -383,50 +407,28 @@ pub async fn serve(
         tracing::info!("{}", tls.description());
     }
 
-    supervisor.ready(&format!("serving {}", addresses.routes_url()));
-    tokio::spawn(supervisor.clone().alive());
-    let drain = settings.limits.drain.as_secs();
-    let successor = loop {
-        tokio::select! {
-            () = signals.stop() => {
-                supervisor.stopping();
-                doorkeepers.iter().for_each(Admission::leave);
-                tracing::info!("stopping: requests in flight may take {drain} s more");
-                // With it the sockets are closed: new connections are refused.
-                drop(successor);
-                break None;
-            }
-            () = signals.succession() => match successor.rehearse().await {
-                Ok(()) => {
-                    supervisor.reloading();
-                    tracing::info!("a new program takes over: requests in flight may take {drain} s more");
-                    doorkeepers.iter().for_each(Admission::leave);
-                    // Clients that stay connected come back anew meanwhile.
-                    tokio::time::sleep(LEAVING).await;
-                    break Some(successor);
-                }
-                Err(reason) => tracing::error!("no other program takes over, this one serves on: {reason}"),
-            },
-        }
-    };
+    let serving = format!("serving {}", addresses.routes_url());
+    supervisor.ready(&serving);
+    let ending = Ending { signals, supervisor, doorkeepers, limit: settings.limits.drain };
+    let successor = ending.asked(successor, &serving).await;
+    stop_events.send_replace(true);
+    let mut events = tokio::spawn(async move {
+        event_sources.stopped().await;
+        let _ = queue.await;
+    });
+    let successor = ending.quieted(successor, &mut events).await;
     stop.send_replace(true);
     gateway.close_connections();
-    let drained = async {
+    let in_flight = async {
         for listener in listeners {
             let _ = listener.await;
         }
         gateway.connections_closed().await;
-        event_sources.stopped().await;
-        let _ = queue.await;
-    };
-    tokio::select! {
-        result = tokio::time::timeout(settings.limits.drain, drained) => {
-            if result.is_err() {
-                tracing::warn!("some requests had not ended; they are cut off");
-            }
+        if !events.is_finished() {
+            let _ = events.await;
         }
-        () = signals.stop() => tracing::warn!("stopped at once"),
-    }
+    };
+    let successor = ending.drained(successor, in_flight).await;
     // Joins a thread; not on the runtime's own.
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
     figures::write_all(&invoker).await;
@@ -444,7 +446,7 @@ fn judge(
     keep_last_good: bool,
 ) -> impl Fn(&Deployment, &mut Deployment, &Changes) + Send {
     move |before, after, changes| {
-        if !keep_last_good {
+        if !keep_last_good || crate::defences::off("last-version-that-worked") {
             return;
         }
         for name in &changes.changed {
@@ -518,30 +520,6 @@ fn after_deployment(
         }
     }
 }
-
-/// Whether [`serve`] could begin, without beginning: what a successor is asked first.
-pub async fn rehearse(settings: &Settings) -> anyhow::Result<()> {
-    refuse_open_doors(settings)?;
-    check_folder(settings)?;
-    telemetry::read(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
-    Keys::open(settings)?;
-    let state_dir = std::path::absolute(&settings.state_dir)?;
-    if let Some(tls) = &settings.tls {
-        Acceptor::new(tls, &state_dir)?;
-    }
-    let deployments = Deployments::read(sources(settings));
-    let search = Search::from_environment(settings.python.clone(), settings.root());
-    let interpreters = Interpreters::new(search, Some(&state_dir.join("interpreters.json")));
-    let count = deployments.current().functions.len();
-    tracing::debug!(
-        "{count} functions; {:?}",
-        interpreters.choose(None, settings.root()).map(|choice| choice.python)
-    );
-    state_folder::open_store(&state_dir, false).map(drop)
-}
-
-/// How long answers say that their connections end, before they are ended.
-const LEAVING: Duration = Duration::from_secs(1);
 
 /// How long `main` waits for threads that are still at work.
 pub const LAST_WAIT: Duration = Duration::from_millis(200);

@@ -15,7 +15,8 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 /// Only the owner may look into it: it holds what functions print.
 pub fn create_private(folder: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| {
+    let mode = if crate::defences::off("private-state-folder") { 0o755 } else { 0o700 };
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder).with_context(|| {
         format!("could not create {}\nhint: choose another place with `--state-dir`", folder.display())
     })
 }
@@ -41,6 +42,20 @@ pub fn lock(state_dir: &Path, patience: Duration) -> anyhow::Result<File> {
     // Where a former gateway was is of no use to anybody.
     file.set_len(0).with_context(|| format!("could not write {}", path.display()))?;
     Ok(file)
+}
+
+/// The lock that a former gateway has left, if it is of this folder; or a new one.
+pub fn lock_left(state_dir: &Path, left: Option<File>) -> anyhow::Result<File> {
+    use std::os::unix::fs::MetadataExt;
+    let which = |file: std::fs::Metadata| (file.dev(), file.ino());
+    let of_this = std::fs::metadata(state_dir.join("lock")).map(which).ok();
+    if let Some(left) = left
+        && left.metadata().map(which).ok() == of_this
+        && left.set_len(0).is_ok()
+    {
+        return Ok(left);
+    }
+    lock(state_dir, PATIENCE)
 }
 
 /// Whoever has the folder to itself brings the store up to date; beside a gateway it is taken as it is.

@@ -1,38 +1,51 @@
 //! A copy of the store as it is at one moment, also while others write to it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ffi};
 
 use super::{FILE, StoreError, file};
 
-/// Copies the store of this state folder to a new file, checked. `false`: there is none yet.
+/// For somebody who keeps the file locked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Copies the store of this state folder to a new file: all that was committed before this was called, as
+/// one file, checked. A damaged store is not copied. `false`: there is none yet.
 pub fn copy(state_dir: &Path, to: &Path) -> Result<bool, StoreError> {
     let path = state_dir.join(FILE);
     if !path.exists() {
         return Ok(false);
     }
+    file::require_whole_log(&path)?;
+    let from = file::connect_to_read(&path).map_err(|error| file::explained(&path, &error))?;
     file::make(to)?;
-    let copied = || {
-        let from = file::connect_to_read(&path)?;
-        let mut into = Connection::open(to)?;
-        // In one step: a reader of its own, which keeps nobody from writing.
-        while Backup::new(&from, &mut into)?.step(-1)? != StepResult::Done {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        // One file, with no log beside it.
-        into.pragma_update(None, "journal_mode", "delete")?;
-        into.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))
-    };
-    match copied() {
+    // It is the original that has to be looked at.
+    match copied(&from, to) {
         Ok(verdict) if verdict == "ok" => Ok(true),
-        Ok(damage) => Err(StoreError::Unusable(format!(
-            "{} is damaged, and so would be a backup of it: {damage}\nhint: `handlerd restore` puts an earlier one back",
-            path.display()
-        ))),
-        Err(error) => Err(StoreError::Read { path, reason: error.to_string() }),
+        Ok(damage) => Err(file::damaged(&path, &damage)),
+        Err(error) => Err(file::explained(&path, &error)),
     }
+}
+
+fn copied(from: &Connection, to: &Path) -> rusqlite::Result<String> {
+    let mut into = file::connect_plainly(to)?;
+    let began = Instant::now();
+    {
+        let backup = Backup::new(from, &mut into)?;
+        // In one step: a reader of its own, which keeps nobody from writing.
+        while backup.step(-1)? != StepResult::Done {
+            if began.elapsed() > PATIENCE {
+                return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+    // One file, with no log beside it.
+    into.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    into.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
 }
 
 /// The name of the store's file in its folder.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, checksums, frames};
 
 /// For another process that writes (`handlerd invoke` beside a gateway).
 const BUSY: Duration = Duration::from_secs(5);
@@ -16,6 +16,9 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// growing, as no metadata change with it.
 const LOG_KEPT: i64 = 64 << 20;
 const STATEMENTS: usize = 128;
+
+/// Larger files of an older handlerd stay without checksums: a start does not write so much anew.
+const ADOPTED: i64 = 64 << 20;
 
 /// Makes the file if there is none, readable for nobody else.
 pub fn make(path: &Path) -> Result<(), StoreError> {
@@ -51,7 +54,8 @@ fn only_for_the_owner(path: &Path) -> Result<(), StoreError> {
 /// A connection that writes.
 pub fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| explained(path, &error))?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, checksums::layer());
+    let connection = connection.map_err(|error| explained(path, &error))?;
     // SQLite opens what it cannot write for reading, without a word.
     if connection.is_readonly("main").map_err(|error| explained(path, &error))? {
         return Err(refused(path, "it can be read, but not written"));
@@ -84,8 +88,12 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn configure(connection: &Connection) -> rusqlite::Result<String> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Counts for a file that is still empty: others were made with it.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Counts for a file that is still empty: others were made with it, and are not written to by whoever
+    // only opens them: they may be damaged, or a sync of theirs has failed.
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        checksums::begin(connection);
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -100,10 +108,30 @@ fn configure(connection: &Connection) -> rusqlite::Result<String> {
 /// A connection that reads.
 pub fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, checksums::layer())?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// A connection for a copy that is being made: what is in it decides how it is kept.
+pub fn connect_plainly(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags_and_vfs(path, flags, checksums::layer())
+}
+
+/// Gives the pages of a file their checksums. One of an older handlerd, which has none, is written anew;
+/// where that does not work, it goes on without.
+pub fn protect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match checksums::adopt(connection, ADOPTED) {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => {
+            tracing::info!("{} has no checksums: it is large, and of an older handlerd", path.display());
+        }
+        Ok(Err(damage)) => return Err(damaged(path, damage)),
+        Err(error) => tracing::warn!("{} has got no checksums: {error}", path.display()),
+    }
+    Ok(())
 }
 
 /// Where SQLite keeps the write-ahead log of a file.
@@ -111,6 +139,36 @@ pub fn log_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     PathBuf::from(name)
+}
+
+/// Stands beside the file while its log is written again: if the power is cut then, some of it is on the
+/// disk and some is not, in any order, and that is no damage.
+pub fn note_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-again");
+    PathBuf::from(name)
+}
+
+/// Its name is on the disk when this returns. Nothing where there is no log.
+pub fn leave_note(path: &Path) -> std::io::Result<()> {
+    if std::fs::metadata(log_of(path)).map_or(0, |log| log.len()) == 0 {
+        return Ok(());
+    }
+    std::fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(note_of(path))?;
+    std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Refuses a log in which commits stand behind damage: SQLite would pass over them.
+pub fn require_whole_log(path: &Path) -> Result<(), StoreError> {
+    if note_of(path).exists() || crate::defences::off("log-checksum") {
+        return Ok(());
+    }
+    let log = log_of(path);
+    match frames::damage(&log) {
+        Ok(None) => Ok(()),
+        Ok(Some(damage)) => Err(damaged(path, &damage)),
+        Err(error) => Err(refused(path, &format!("{} could not be read: {error}", log.display()))),
+    }
 }
 
 /// Writes over a file with what it already says, and syncs it.
@@ -173,6 +231,6 @@ pub fn damaged(path: &Path, what: &str) -> StoreError {
     StoreError::Unusable(format!(
         "{path} is damaged: {what}\nhint: put a backup of it back, or move it away to begin with an empty one: `mv \
          {path} {path}.damaged`, and with it, if they are there, {path}-wal and {path}-shm; `sqlite3 \
-         {path}.damaged .recover` shows what can be saved"
+         {path}.damaged .recover` shows what can be saved; `--state-dir` with another folder serves meanwhile"
     ))
 }

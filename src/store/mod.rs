@@ -6,13 +6,19 @@
 //!
 //! - `schema`: the tables, and how a file of an older handlerd becomes one of this.
 //! - `file`, `integrity`: how it is opened, and when that is refused.
+//! - `checksums`, `frames`: how damage of the file and of its log is noticed.
+//! - `backup`: all of it in another place.
 //! - `writer`, `job`: the thread that writes, and what it is asked to do.
 //! - `retention`: what is thrown away.
 //! - one file per thing that is kept, each with its own SQL; nobody else speaks SQL.
 
 pub mod backup;
 mod checkpoints;
+mod checksums;
 mod file;
+mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod integrity;
 mod job;
 mod mappings;
@@ -27,6 +33,8 @@ mod schema;
 mod subscriptions;
 mod writer;
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
@@ -62,9 +70,10 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    writer: Writer,
-    /// Connections that nobody reads with at the moment.
+    /// Connections that nobody reads with at the moment. Closed before the writer's: the last one writes the
+    /// log back, which those that only read cannot.
     readers: Mutex<Vec<Connection>>,
+    writer: Writer,
     /// Counts the changes of event source mappings, for those who run them.
     mapping_changes: tokio::sync::watch::Sender<u64>,
     reading: Semaphore,
@@ -90,9 +99,11 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE);
         file::make(&path)?;
+        file::require_whole_log(&path)?;
         let mut connection = file::connect(&path)?;
         let checked = integrity::at_start(&connection, &path)?;
         let begun = writer::begin_anew(&connection, &path)?;
+        file::protect(&connection, &path)?;
         schema::migrate(&mut connection, &path)?;
         let store = Self::on(connection, path.clone(), true, begun)?;
         if checked == Checked::SoFar {
@@ -112,6 +123,16 @@ impl Store {
         let connection = file::connect(&path)?;
         schema::require_current(&connection, &path)?;
         Self::on(connection, path, false, Log::Trusted)
+    }
+
+    /// Whether [`Store::open`] could, beside the gateway that has the lock: nothing is changed.
+    pub fn could_be_opened(state_dir: &Path) -> Result<(), StoreError> {
+        let path = state_dir.join(FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        let connection = file::connect_to_read(&path).map_err(|error| file::explained(&path, &error))?;
+        schema::refuse_newer(&connection, &path)
     }
 
     fn on(connection: Connection, path: PathBuf, owner: bool, log: Log) -> Result<Self, StoreError> {

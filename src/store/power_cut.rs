@@ -209,7 +209,8 @@ fn event(call: &str, folder: &Path) -> Option<Event> {
         return (name == "write").then(|| Event::Note(kind, text.trim()[1..].parse().unwrap()));
     }
     // Made anew by whoever opens it first.
-    if !matches!(file.as_str(), "handlerd.db" | "handlerd.db-wal" | "handlerd.db-journal") {
+    let recorded = ["handlerd.db", "handlerd.db-wal", "handlerd.db-journal", "handlerd.db-again"];
+    if !recorded.contains(&file.as_str()) {
         return None;
     }
     match name {

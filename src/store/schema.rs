@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{StoreError, file};
+use super::{StoreError, checksums, file};
 
 /// What each version added, in order.
 const STEPS: &[&str] = &["
@@ -115,19 +115,32 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreErro
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let been_through = version(&transaction).map_err(failed)?;
-    let Some(missing) = usize::try_from(been_through).ok().and_then(|steps| STEPS.get(steps..)) else {
-        return Err(StoreError::Unusable(format!(
+    let missing = missing(been_through, path)?;
+    for step in missing {
+        transaction.execute_batch(step).map_err(failed)?;
+    }
+    checksums::mark(&transaction).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", STEPS.len() as i64).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+/// What a file that has been through so many steps has not been through.
+fn missing(been_through: i64, path: &Path) -> Result<&'static [&'static str], StoreError> {
+    let missing = usize::try_from(been_through).ok().and_then(|steps| STEPS.get(steps..));
+    missing.ok_or_else(|| {
+        StoreError::Unusable(format!(
             "{} was written by a newer handlerd (its schema is {been_through}, this one knows {})\nhint: run the \
              newer handlerd, or give this one its own folder with `--state-dir`",
             path.display(),
             STEPS.len()
-        )));
-    };
-    for step in missing {
-        transaction.execute_batch(step).map_err(failed)?;
-    }
-    transaction.pragma_update(None, "user_version", STEPS.len() as i64).map_err(failed)?;
-    transaction.commit().map_err(failed)
+        ))
+    })
+}
+
+/// For whoever would bring it up to date later.
+pub fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let been_through = version(connection).map_err(|error| file::explained(path, &error))?;
+    missing(been_through, path).map(drop)
 }
 
 /// For a program beside the gateway, which works with the file as it is.

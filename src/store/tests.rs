@@ -173,7 +173,10 @@ fn what_is_no_file_of_ours_is_refused() {
     std::fs::remove_dir(&path).unwrap();
 
     drop(Store::open(folder.path()).unwrap());
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.pragma_update(None, "user_version", 99).unwrap();
+    other.execute_batch("VACUUM").unwrap();
+    drop(other);
     let reason = refusal(folder.path());
     assert!(reason.contains("was written by a newer handlerd (its schema is 99"), "{reason}");
     let beside = Store::open_beside(folder.path()).err().unwrap().to_string();
@@ -278,4 +281,14 @@ async fn what_is_old_or_too_much_is_deleted_and_the_file_shrinks() {
     assert!(cleaned.pages > 1000, "{cleaned:?}");
     assert!(before - after >= cleaned.pages as i64, "{before} {after} {cleaned:?}");
     assert_eq!(store.keep_house(now).await.unwrap(), Cleaned::default());
+}
+
+/// The files of a folder, as they are at this moment.
+pub fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
 }

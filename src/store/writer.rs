@@ -323,12 +323,16 @@ pub fn begin_anew(connection: &Connection, path: &Path) -> Result<Log, StoreErro
             }
             begun => begun.map_err(failed)?,
         }
-        let written = file::write_again(&file::log_of(path));
+        let written = file::leave_note(path).and_then(|()| file::write_again(&file::log_of(path)));
         connection.execute_batch("ROLLBACK").map_err(failed)?;
         written.map_err(|error| file::refused(path, &format!("its log could not be synced: {error}")))?;
     }
     let (blocked, _, _) = checkpoint(connection, "TRUNCATE").map_err(failed)?;
-    Ok(if blocked { Log::Suspect } else { Log::Trusted })
+    if blocked {
+        return Ok(Log::Suspect);
+    }
+    let _ = std::fs::remove_file(file::note_of(path));
+    Ok(Log::Trusted)
 }
 
 /// Whether a reader was in the way, the log's pages, and those of them that are in the file.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::settings::Settings;
 use super::span::{Span, request};
+use crate::egress;
 
 /// Invocations in a batch.
 const BATCH: usize = 512;
@@ -42,7 +43,8 @@ struct Refused {
 
 impl Exporter {
     pub fn new(settings: Settings, lost: Arc<AtomicU64>) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
+        egress::check(&settings.endpoint).map_err(|forbidden| forbidden.to_string())?;
+        let client = egress::guarded(reqwest::Client::builder())
             .timeout(settings.timeout)
             // Credentials in headers are for this one.
             .redirect(reqwest::redirect::Policy::none())

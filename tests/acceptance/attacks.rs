@@ -164,6 +164,26 @@ async fn redirects_of_other_servers_are_not_followed() {
     crate::catalogue::seen("T20", "302 is passed on, and nothing fetched", None);
 }
 
+/// Whoever asks there from this machine gets the machine's own credentials.
+#[tokio::test]
+async fn the_metadata_service_is_not_asked() {
+    let hosts = ["169.254.169.254", "0xA9FEA9FE", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"];
+    let began = std::time::Instant::now();
+    for host in hosts {
+        let server = TestServerBuilder::template(&through(host)).start().await;
+        let answer = exchange(&server.http, "GET /through/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(matches!(answer.status, 500..=504), "{host}: {}", answer.status);
+        // What kept it is told, whatever that was.
+        let line = server.wait_for_terminal("/through/a");
+        let told = server.terminal();
+        assert!(
+            told.contains("is an address where clouds keep a machine's credentials"),
+            "{host}: {line}\n{told}"
+        );
+    }
+    crate::catalogue::seen("T20", format!("{} ways to write it: refused", hosts.len()), began.elapsed());
+}
+
 #[tokio::test]
 async fn a_path_does_not_leave_the_folder_that_it_is_sent_to() {
     let server = TestServerBuilder::template(&through(&another_server())).start().await;

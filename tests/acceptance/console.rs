@@ -625,3 +625,40 @@ async fn an_exported_function_deploys_and_answers_the_same() {
     assert_eq!(files["files"][0]["path"], "lambda_function.py");
     assert_eq!(view(&original, "functions/nobody/export").await.status, 404);
 }
+
+/// What a page shows of somebody else's words it shows as text: nothing in the sources can make markup
+/// of it. `{@html}` is Svelte's way.
+#[test]
+fn the_console_writes_text_only() {
+    fn look(folder: &std::path::Path, found: &mut Vec<String>, files: &mut usize) {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                look(&path, found, files);
+                continue;
+            }
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            *files += 1;
+            for way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "{@html",
+                "eval(",
+                "new Function(",
+                "srcdoc",
+                "createContextualFragment",
+                "javascript:",
+            ] {
+                if text.contains(way) {
+                    found.push(format!("{}: {way}", path.display()));
+                }
+            }
+        }
+    }
+    let (mut found, mut files) = (Vec::new(), 0);
+    look(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("console/src"), &mut found, &mut files);
+    assert!(files > 50, "{files}");
+    assert_eq!(found, [""; 0]);
+    crate::catalogue::seen("T4", format!("{files} files of the console make no markup of text"), None);
+}

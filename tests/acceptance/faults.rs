@@ -97,8 +97,6 @@ impl Laboratory {
             .handler("lab", LABORATORY)
             .file("lab/function.yaml", configuration)
             .handler("bystander", BYSTANDER)
-            // One environment of its own, however long a loaded machine keeps a request waiting.
-            .file("bystander/function.yaml", "ReservedConcurrentExecutions: 1\n")
             .start()
             .await;
         let bystander = server.invoke("bystander", "{}").await.json()["pid"].as_i64().unwrap();
@@ -698,6 +696,7 @@ async fn cut_off(request: tokio::task::JoinHandle<reqwest::Result<reqwest::Respo
 
 #[tokio::test]
 async fn a_second_stop_does_not_wait() {
+    let mut slowest = Duration::ZERO;
     for (first, second) in
         [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::INT)]
     {
@@ -713,15 +712,14 @@ async fn a_second_stop_does_not_wait() {
         lab.server.wait_for_terminal("stopping: requests in flight");
         let began = Instant::now();
         lab.server.signal(second);
-        lab.server.wait_for_exit();
-        println!("stopped {:.0} ms after the second signal", began.elapsed().as_secs_f64() * 1e3);
-        assert!(began.elapsed() < Duration::from_secs(5));
+        lab.server.ends_within(Duration::from_secs(5));
+        slowest = slowest.max(began.elapsed());
         cut_off(request).await;
         for pid in below {
             eventually(&format!("{pid} is gone"), || !runs(pid));
         }
     }
-    crate::catalogue::seen("57", "ended at once", None);
+    crate::catalogue::seen("57", "a second signal: ended", slowest);
 }
 
 #[tokio::test]
@@ -737,14 +735,15 @@ async fn a_stop_has_an_end() {
     let below = descendants(lab.server.pid().into());
     let began = Instant::now();
     lab.server.signal(Signal::TERM);
-    lab.server.wait_for_exit();
+    lab.server.ends_within(Duration::from_secs(5));
     let took = began.elapsed();
-    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(300), "{took:?}");
     lab.server.wait_for_terminal("some requests had not ended; they are cut off");
     cut_off(request).await;
     for pid in below {
         eventually(&format!("{pid} is gone"), || !runs(pid));
     }
+    crate::catalogue::seen("56", "cut off after --drain-timeout (0.3 s), and told", took);
 }
 
 /// Sends a request as a client that will not wait for the answer.

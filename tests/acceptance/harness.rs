@@ -1,6 +1,7 @@
 //! Starts the real program on free ports with a folder of handlers of its own, and speaks to it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,6 +22,8 @@ pub struct TestServerBuilder {
     /// A project with a template, served from its own folder, in place of a folder of handlers.
     is_project: bool,
     is_confined: bool,
+    /// The program runs as this user, if the tests run as root.
+    user: Option<u32>,
 }
 
 /// A running server. Dropping it kills it.
@@ -61,7 +64,14 @@ impl TestServerBuilder {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("handlers")).unwrap();
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: false, is_confined: false }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: false,
+            is_confined: false,
+            user: None,
+        }
     }
 
     /// A copy of `tests/fixtures/apps/NAME`; `handlerd` is started inside it.
@@ -69,19 +79,39 @@ impl TestServerBuilder {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps").join(name);
         let folder = tempfile::tempdir().unwrap();
         copy(&from, folder.path());
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true, is_confined: false }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: true,
+            is_confined: false,
+            user: None,
+        }
     }
 
     /// A project that consists of this template, and of what `project_file` adds.
     pub fn template(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("template.yaml"), text);
-        Self { folder, arguments: Vec::new(), variables: Vec::new(), is_project: true, is_confined: false }
+        Self {
+            folder,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_project: true,
+            is_confined: false,
+            user: None,
+        }
     }
 
     /// Handlers may write nowhere but where any user's may.
     pub fn confined(mut self) -> Self {
         self.is_confined = true;
+        self
+    }
+
+    /// Not as root, if that is whom the tests run as; the folder is that user's.
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
         self
     }
 
@@ -140,6 +170,12 @@ impl TestServerBuilder {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(user) = self.user {
+            give(self.folder.path(), user);
+            command.uid(user).gid(user);
+            // Nothing of the home of whoever runs the tests.
+            command.env("HOME", self.folder.path()).env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        }
         let mut child = command.spawn().expect("the program starts");
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
@@ -283,12 +319,16 @@ impl TestServer {
 
     /// Waits for the program's own end.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
+        self.ends_within(PATIENCE)
+    }
+
+    pub fn ends_within(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "the program does not end:\n{}", self.stderr.text());
+            assert!(began.elapsed() < limit, "the program does not end:\n{}", self.stderr.text());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -316,6 +356,13 @@ pub fn copy(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder, eventually};
 
 /// Takes the folder from an event of either kind.
-const SOURCE: &str = r#"
+pub const SOURCE: &str = r#"
 import os
 import time
 

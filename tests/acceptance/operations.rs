@@ -21,20 +21,22 @@ use crate::raw_http::Connection;
 const HELLO: &str = "def lambda_handler(event, context): return 'hello'\n";
 
 /// A gateway started from a copy of the program, which can be exchanged.
-struct Installed {
+pub struct Installed {
     folder: tempfile::TempDir,
     child: Child,
-    http: String,
-    api: String,
+    pub http: String,
+    pub api: String,
     terminal: Lines,
 }
 
 impl Installed {
-    fn start(prepare: impl FnOnce(&mut Command, &Path)) -> Self {
+    pub fn start(prepare: impl FnOnce(&mut Command, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let function = folder.path().join("handlers/hello");
         std::fs::create_dir_all(&function).unwrap();
         std::fs::write(function.join("lambda_function.py"), HELLO).unwrap();
+        // However busy the machine is.
+        std::fs::write(function.join("function.yaml"), "Timeout: 30\n").unwrap();
         let binary = folder.path().join("handlerd");
         std::fs::copy(program().get_program(), &binary).unwrap();
         let mut command = Command::new(&binary);
@@ -59,24 +61,51 @@ impl Installed {
     }
 
     /// Puts another program in its place, as an installation does.
-    fn install(&self, put: impl FnOnce(&Path)) {
+    pub fn install(&self, put: impl FnOnce(&Path)) {
         let beside = self.folder.path().join("handlerd.new");
         put(&beside);
         std::fs::rename(beside, self.folder.path().join("handlerd")).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn pid(&self) -> i64 {
+        self.child.id().into()
+    }
+
+    pub fn lines(&self) -> &Lines {
+        &self.terminal
+    }
+
+    pub fn terminal(&self) -> String {
+        self.terminal.text()
+    }
+
+    pub fn ended(&mut self) -> std::process::ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    fn health(&self) -> Value {
+    pub fn health(&self) -> Value {
         let mut connection = Connection::open(&self.api);
         connection.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
         serde_json::from_str(connection.answer().text()).unwrap()
     }
 
-    fn inode(&self) -> u64 {
+    pub fn inode(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
         std::fs::metadata(format!("/proc/{}/exe", self.child.id())).unwrap().ino()
     }

@@ -29,6 +29,13 @@ impl RawAnswer {
     }
 }
 
+impl From<TcpStream> for Connection {
+    fn from(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, rest: Vec::new() }
+    }
+}
+
 impl Connection {
     /// `url`: `http://ADDRESS`, without a path.
     pub fn open(url: &str) -> Self {

@@ -30,9 +30,9 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "T4",
         what: "scripts in logs, names, events and variables",
-        expected: "they are text",
-        tests: &["console_browser::names_logs_and_events_are_text"],
-        without: &[],
+        expected: "they are text: no source makes markup of them, and no policy lets a script in",
+        tests: &["console::the_console_writes_text_only", "console_browser::names_logs_and_events_are_text"],
+        without: &[("headers-of-pages", "console::pages_are_compressed_known_again_and_protected")],
     },
     Row {
         id: "T5",
@@ -43,10 +43,18 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "T6",
-        what: "another user or a handler reads secrets of the control plane",
-        expected: "private files; handlers have keys of their own and no others",
-        tests: &["security::functions_have_keys_of_their_own_and_no_others"],
-        without: &[],
+        what: "another user of the machine, or a handler, looks for keys of the control plane",
+        expected: "the state folder is closed to both; a function has keys of its own and no others",
+        tests: &[
+            "security::functions_have_keys_of_their_own_and_no_others",
+            "containment::other_users_read_nothing_of_the_state_folder",
+            "environment::variables_and_context",
+        ],
+        without: &[
+            ("private-state-folder", "containment::other_users_read_nothing_of_the_state_folder"),
+            ("clean-environment", "environment::variables_and_context"),
+            ("landlock", "isolation::a_handler_does_not_get_out"),
+        ],
     },
     Row {
         id: "T7",
@@ -62,15 +70,21 @@ pub const ROWS: &[Row] = &[
         id: "T8",
         what: "archives that are too large, or unpack elsewhere",
         expected: "refused before anything is there",
-        tests: &["lib archive::tests::what_attackers_send_is_refused"],
-        without: &[],
+        tests: &["lib archive::unpack::tests::what_attackers_send_is_refused"],
+        without: &[("paths-of-archives", "lib archive::unpack::tests::what_attackers_send_is_refused")],
     },
     Row {
         id: "T9",
         what: "absurd YAML and JSON",
         expected: "bounded in depth and size, before it is used",
-        tests: &["lib deployment::yaml::tests::refuses_what_is_absurd"],
-        without: &[],
+        tests: &[
+            "lib deployment::yaml::tests::refuses_a_little_too_much",
+            "lib deployment::yaml::tests::refuses_what_is_absurd",
+        ],
+        without: &[
+            ("aliases-of-yaml", "lib deployment::yaml::tests::refuses_a_little_too_much"),
+            ("depth-of-yaml", "lib deployment::yaml::tests::refuses_a_little_too_much"),
+        ],
     },
     Row {
         id: "T10",
@@ -83,8 +97,11 @@ pub const ROWS: &[Row] = &[
         id: "T11",
         what: "secrets in logs, errors and answers",
         expected: "they stay where they are",
-        tests: &["security::secrets_of_functions_stay_where_they_are"],
-        without: &[],
+        tests: &[
+            "lib destination::tests::passwords_are_not_shown",
+            "security::secrets_of_functions_stay_where_they_are",
+        ],
+        without: &[("passwords-not-shown", "lib destination::tests::passwords_are_not_shown")],
     },
     Row {
         id: "T12",
@@ -100,8 +117,24 @@ pub const ROWS: &[Row] = &[
         id: "T13",
         what: "forged signatures and tokens",
         expected: "refused: the signature, its time, its body, its algorithm",
-        tests: &["security::boto3_and_the_cli_sign_and_are_believed"],
-        without: &[("signature", "security::boto3_and_the_cli_sign_and_are_believed")],
+        tests: &[
+            "lib gateway::authorize::jwt::tests::a_key_for_another_algorithm_is_not_used",
+            "lib control_plane::tampered::what_was_recorded_cannot_be_sent_again_later",
+            "lib control_plane::tampered::whatever_was_changed_is_refused",
+            "security::boto3_and_the_cli_sign_and_are_believed",
+        ],
+        without: &[
+            ("signature", "security::boto3_and_the_cli_sign_and_are_believed"),
+            ("signature", "lib control_plane::tampered::whatever_was_changed_is_refused"),
+            (
+                "age-of-signatures",
+                "lib control_plane::tampered::what_was_recorded_cannot_be_sent_again_later",
+            ),
+            (
+                "algorithm-of-keys",
+                "lib gateway::authorize::jwt::tests::a_key_for_another_algorithm_is_not_used",
+            ),
+        ],
     },
     Row {
         id: "T14",
@@ -164,24 +197,44 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "T18",
-        what: "a handler reaches for the gateway, its neighbours, its own code",
+        what: "a handler reaches for the gateway, its neighbours, its own code, or more rights",
         expected: "files, processes, signals and system calls are closed to it",
-        tests: &["isolation::a_handler_does_not_get_out", "isolation::without_isolation_it_does"],
-        without: &[],
+        tests: &[
+            "isolation::a_handler_does_not_get_out",
+            "isolation::an_ordinary_users_handler_does_not_get_out_either",
+            "isolation::without_isolation_it_does",
+        ],
+        without: &[
+            ("landlock", "isolation::a_handler_does_not_get_out"),
+            ("seccomp", "isolation::a_handler_does_not_get_out"),
+            ("no-new-privileges", "isolation::without_isolation_it_does"),
+        ],
     },
     Row {
         id: "T19",
-        what: "a handler forges answers, or poisons the next invocation",
+        what: "a handler writes answers to questions of others, or spoils what the next invocation finds",
         expected: "one answer for each invocation, by its number; no environment serves two functions",
-        tests: &["faults::mischief_that_still_answers", "environment::modules_are_each_functions_own"],
-        without: &[],
+        tests: &[
+            "faults::mischief_that_still_answers",
+            "environment_faults::an_answer_to_nobodys_question_is_not_believed",
+            "environment::modules_are_each_functions_own",
+        ],
+        without: &[(
+            "answers-by-number",
+            "environment_faults::an_answer_to_nobodys_question_is_not_believed",
+        )],
     },
     Row {
         id: "T20",
         what: "the gateway is made to fetch",
-        expected: "code comes from nowhere but this machine and named buckets; redirects are not followed",
-        tests: &["attacks::redirects_of_other_servers_are_not_followed"],
-        without: &[],
+        expected: "code comes from nowhere but this machine and named buckets; metadata services are never asked; integrations do not follow redirects",
+        tests: &[
+            "lib egress::tests::a_name_that_leads_there_is_refused_whatever_else_it_leads_to",
+            "lib egress::tests::addresses_of_metadata_services_are_known_however_they_are_written",
+            "attacks::the_metadata_service_is_not_asked",
+            "attacks::redirects_of_other_servers_are_not_followed",
+        ],
+        without: &[("metadata-addresses", "attacks::the_metadata_service_is_not_asked")],
     },
     Row {
         id: "T21",
@@ -214,9 +267,16 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "T24",
-        what: "a dependency that changes unseen",
-        expected: "versions and checksums are locked",
-        tests: &["catalogue::dependencies_are_locked"],
+        what: "what the program is built of is not what it seems",
+        expected: "each crate and npm package is pinned to one version and its checksum, from one registry, under a \
+                   licence that was looked at; a build fetches nothing of its own",
+        tests: &[
+            "supply_chain::each_crate_is_pinned_and_from_the_registry",
+            "supply_chain::a_crate_from_elsewhere_is_found",
+            "supply_chain::each_npm_package_is_pinned_and_from_the_registry",
+            "supply_chain::each_part_has_a_licence_that_was_looked_at",
+            "supply_chain::the_lock_file_is_complete_and_scripts_fetch_nothing",
+        ],
         without: &[],
     },
 ];

@@ -3,8 +3,8 @@
 //!
 //! One for all of them, not one each: moving a process into a group waits for every processor of the
 //! machine, 0.3 to 19 ms where this was measured, which is more than the whole cold start. What is
-//! born in a group costs nothing. How much memory and how many processes a single environment uses
-//! is watched by the gateway.
+//! born in a group costs nothing. How many processes a single environment is, is for `births`; how much
+//! memory it uses is watched by the gateway.
 
 use std::path::{Path, PathBuf};
 

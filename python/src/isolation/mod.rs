@@ -1,27 +1,32 @@
 //! What keeps a handler to itself. Said by `src/protocol/isolation.rs`, told to users by
 //! `docs/isolation.md`.
 //!
+//! - `births`: how many processes one environment may be; in every environment.
 //! - `calls`: system calls that no handler needs, refused; once, in the zygote, inherited by all.
 //! - `capabilities`: what root could do beyond files, given up; likewise.
 //! - `control_group`: how many processes all of them may be; likewise.
 //! - `files`: what one function may read and write, and whom it may signal; in every environment.
 //! - `probe`: whether all that holds, found out by trying.
 
+mod births;
 mod calls;
 mod capabilities;
 mod control_group;
 mod files;
 mod probe;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 
+use crate::defences;
 use crate::protocol::isolation::{ISOLATION_VARIABLE, InForce, Paths, Wanted};
 
+pub use births::{Asked, Births, Registry};
 pub use files::Interpreter;
 
 /// The zygote's part, with what did not work.
 pub struct Isolation {
     wanted: Wanted,
+    pub births: Result<births::Registry, String>,
     calls: Result<(), String>,
     capabilities: Result<(), String>,
     control_group: Result<String, String>,
@@ -38,6 +43,7 @@ impl Isolation {
             let off = || Err("switched off (`--isolation 0`)".to_owned());
             return Self {
                 wanted,
+                births: Err(off().unwrap_err()),
                 calls: off(),
                 capabilities: off(),
                 control_group: Err(off().unwrap_err()),
@@ -46,16 +52,28 @@ impl Isolation {
         // Needs rights that are given up next.
         let control_group = control_group::enter();
         let capabilities = capabilities::drop_dangerous();
-        let calls = calls::deny();
-        Self { wanted, calls, capabilities, control_group }
+        let calls = if defences::off("seccomp") { Ok(()) } else { calls::deny() };
+        // Those of many environments are held here.
+        let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+        let births = births::Registry::open().map_err(|error| format!("no socket could be made: {error}"));
+        Self { wanted, births, calls, capabilities, control_group }
     }
 
     /// In an environment, before any code of its function runs. An environment that cannot be closed
     /// although the kernel knows how is not to run.
     pub fn confine(&self, paths: &Paths, interpreter: &Interpreter) -> Result<(), String> {
-        match self.wanted.confined {
+        match self.wanted.confined && !defences::off("landlock") {
             true => files::confine(paths, interpreter).map(drop),
             false => Ok(()),
+        }
+    }
+
+    /// In an environment: what it starts is counted from here on. Where that cannot be had, as the probe
+    /// has told, the gateway looks now and then.
+    pub fn announce(&self, ticket: u64) {
+        if let Ok(registry) = &self.births {
+            let _ = registry.announce(ticket);
         }
     }
 
@@ -79,20 +97,24 @@ impl Confinement {
 
 /// What the process can be told to do that needs no rights and no kernel of a certain age.
 pub fn tier_zero(zygote: Pid) -> Result<(), rustix::io::Errno> {
-    use rustix::process::{Resource, Rlimit, Signal};
+    use rustix::process::Signal;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(zygote) {
         return Err(rustix::io::Errno::SRCH);
     }
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(Pid::INIT))?;
-    rustix::thread::set_no_new_privs(true)?;
+    if !defences::off("no-new-privileges") {
+        rustix::thread::set_no_new_privs(true)?;
+    }
     let limit = |resource, value: u64| {
         let maximum = rustix::process::getrlimit(resource).maximum;
         let value = Some(maximum.map_or(value, |maximum| maximum.min(value)));
         rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
     };
-    limit(Resource::Nofile, MAX_DESCRIPTORS)?;
+    if !defences::off("descriptor-limit") {
+        limit(Resource::Nofile, MAX_DESCRIPTORS)?;
+    }
     limit(Resource::Core, 0)
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, WaitOptions};
 
-use super::{Interpreter, Isolation, capabilities, files, tier_zero};
+use super::{Interpreter, Isolation, births, capabilities, files, tier_zero};
 use crate::protocol::isolation::{InForce, Part, Paths};
 
 const NAMESPACES: &str =
@@ -115,6 +115,7 @@ fn inside(isolation: &Isolation, interpreter: &Interpreter, zygote: Pid, address
         seen(refused.iter().all(|result| *result == -1), "tried, and one of them worked")
     });
     part(4, "system calls", calls);
+    part(4, "process limit", isolation.births.as_ref().map(drop).map_err(Clone::clone).and_then(|()| asks()));
     let dropped = isolation.capabilities.clone().and_then(|()| {
         let left = capabilities::dangerous().map_err(|error| error.to_string())?;
         seen(left == 0, "tried, and some are left")
@@ -126,4 +127,20 @@ fn inside(isolation: &Isolation, interpreter: &Interpreter, zygote: Pid, address
 
 fn seen(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// Whether a fork waits for leave: with nobody there to give it, none works.
+fn asks() -> Result<(), String> {
+    let listener =
+        births::listen().map_err(|error| format!("the kernel lets nobody else decide: {error}"))?;
+    drop(listener);
+    // SAFETY: the child, if there is one, ends at once.
+    match unsafe { libc::fork() } {
+        0 => unsafe { libc::_exit(0) },
+        -1 => Ok(()),
+        child => {
+            let _ = rustix::process::waitpid(Pid::from_raw(child), WaitOptions::empty());
+            Err("tried, and a process could fork without leave".to_owned())
+        }
+    }
 }

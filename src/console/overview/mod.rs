@@ -12,6 +12,7 @@ use super::error::ViewError;
 use super::{Console, Surroundings, blocking};
 use crate::control_plane::{Routes, Scope};
 use crate::deployment::{Deployed, Problem, Severity};
+use crate::execution_environment::isolation_told;
 use crate::function::FunctionName;
 
 pub fn routes() -> Routes<Console> {
@@ -62,6 +63,7 @@ fn all(surroundings: &Surroundings) -> Value {
         "template": settings.template.is_some(),
         "handlers": settings.serves_handlers.then(|| settings.handlers.to_string_lossy()),
         "interpreter": interpreter,
+        "isolation": surroundings.invoker.environments().isolation().as_ref().map(isolation_told),
         "functions": functions,
         "problems": deployment.problems.iter().map(problem).collect::<Vec<_>>(),
     })

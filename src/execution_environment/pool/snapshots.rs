@@ -153,7 +153,7 @@ impl Environments {
             python: &ground.python,
             packages: ground.packages.as_deref().map(Path::new),
             common: &self.0.common,
-            start: Start::SnapStart,
+            start: Start::FromSnapshot,
             limit,
         }
     }

@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 use crate::api::{Jwks, JwtIssuer};
+use crate::egress;
 
 const FRESH: Duration = Duration::from_secs(60 * 60);
 const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -279,10 +280,13 @@ fn client() -> Result<reqwest::Client, String> {
         if attempt.previous().len() > 3 || scheme.as_deref() != Some(attempt.url().scheme()) {
             return attempt.error("a redirect that is not followed");
         }
+        if let Err(forbidden) = egress::check(attempt.url()) {
+            return attempt.error(forbidden);
+        }
         attempt.follow()
     });
     let make = || {
-        reqwest::Client::builder()
+        egress::guarded(reqwest::Client::builder())
             .connect_timeout(FETCH_LIMIT)
             .timeout(FETCH_LIMIT)
             .redirect(redirects)
@@ -295,6 +299,7 @@ fn client() -> Result<reqwest::Client, String> {
 
 async fn get(url: &str) -> Result<Vec<u8>, String> {
     let failed = |error: reqwest::Error| format!("{url}: {}", told(&error));
+    egress::check_text(url).map_err(|forbidden| format!("{url}: {forbidden}"))?;
     let mut response = client()?.get(url).send().await.map_err(failed)?;
     if !response.status().is_success() {
         return Err(format!("{url} answers {}", response.status()));

@@ -16,6 +16,7 @@ use super::headers;
 use super::parameters::{self, MappedRequest};
 use super::setting::{Setting, forwarded, query_pairs};
 use crate::api::{HttpIntegration, Kind};
+use crate::egress;
 use crate::gateway::error::GatewayError;
 use crate::gateway::payload;
 use crate::gateway::request::{BODY_LIMIT, Caller, Matched, Request};
@@ -51,7 +52,7 @@ pub struct Client(OnceLock<Result<reqwest::Client, String>>);
 impl Client {
     fn get(&self) -> Result<&reqwest::Client, GatewayError> {
         let made = self.0.get_or_init(|| {
-            reqwest::Client::builder()
+            egress::guarded(reqwest::Client::builder())
                 .redirect(Policy::none())
                 .no_gzip()
                 .no_brotli()
@@ -291,6 +292,7 @@ async fn forward(client: &Client, outgoing: Outgoing) -> Result<Response<Body>, 
     let place = url.origin().ascii_serialization();
     let unreachable =
         |error: &reqwest::Error| GatewayError::Unreachable(format!("{place}: {}", explain(error)));
+    egress::check(&url).map_err(|forbidden| GatewayError::Unreachable(forbidden.to_string()))?;
     let mut request = client.get()?.request(method, url).headers(headers);
     if !body.is_empty() {
         request = request.body(body);
