@@ -57,9 +57,20 @@ pub fn serve<'py>(
     })
 }
 
+/// A thread that has been joined has ended for Python a moment before it has for the kernel.
+fn other_threads() -> usize {
+    for _ in 0..100 {
+        if threads() <= 1 {
+            return 0;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    threads().saturating_sub(1)
+}
+
 /// Why this process cannot be forked, if so: in words that follow "its init phase".
 fn obstacle(py: Python<'_>, ahead: &Ahead) -> PyResult<Option<String>> {
-    let more = threads().saturating_sub(1);
+    let more = other_threads();
     if more > 0 {
         let names: Vec<String> = python_threads(py).unwrap_or_default();
         let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Invoker;
 use crate::deployment::Deployment;
-use crate::execution_environment::{Provisioned, Snapshot};
+use crate::execution_environment::Provisioned;
 use crate::function::{Function, FunctionName, Version};
 
 impl Invoker {
@@ -47,13 +47,21 @@ impl Invoker {
         let former = std::mem::replace(known, names);
         for version in versions {
             let is_new = !former.contains(&(version.name.clone(), version.version));
-            if is_new && self.environments().snapshot(&version) == Snapshot::Absent {
-                let invoker = self.clone();
-                tokio::spawn(async move {
-                    let taken = invoker.environments().take_snapshot(&version).await;
-                    let _ = invoker.judged(&version, taken);
-                });
+            if is_new {
+                self.take_snapshot(&version);
             }
+        }
+    }
+
+    /// Begins to take the snapshot of a version that has just been published, if it is to have one and
+    /// nobody has begun.
+    pub fn take_snapshot(&self, version: &Arc<Function>) {
+        if self.environments().begin_snapshot(version) {
+            let (invoker, version) = (self.clone(), version.clone());
+            tokio::spawn(async move {
+                let taken = invoker.environments().take_snapshot(&version).await;
+                let _ = invoker.judged(&version, taken);
+            });
         }
     }
 

@@ -16,7 +16,6 @@ use super::request::{self, check_length};
 use crate::control_plane::Routes;
 use crate::control_plane::Scope::{Deploy, Read};
 use crate::deployment::Deployed;
-use crate::execution_environment::Snapshot;
 use crate::function::{LATEST, Version};
 use crate::published::{DeleteError, PublishError};
 
@@ -57,13 +56,8 @@ async fn publish(
         match api.invoker.published().publish(&function, asked.description.as_deref()).await {
             Ok(version) => {
                 let qualifier = version.version.to_string();
-                let mut described = describe(&api, &version, &region, Some(&qualifier));
-                if api.invoker.environments().snapshot(&version) == Snapshot::Absent {
-                    // It is being taken, or will be in a moment.
-                    described["State"] = json!("Pending");
-                    described["StateReason"] = json!("The function is being created.");
-                    described["StateReasonCode"] = json!("Creating");
-                }
+                api.invoker.take_snapshot(&version);
+                let described = describe(&api, &version, &region, Some(&qualifier));
                 return Ok((StatusCode::CREATED, Json(described)));
             }
             Err(PublishError::Changing(_)) if attempt < TRIES => {

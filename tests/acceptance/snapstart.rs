@@ -19,7 +19,7 @@ import os, time
 def meet(folder, number):
     open(os.path.join(folder, str(os.getpid())), "w").close()
     while len(os.listdir(folder)) < number:
-        time.sleep(0.005)
+        time.sleep(number / 2000)
 "#;
 
 fn builder(source: &str) -> TestServerBuilder {

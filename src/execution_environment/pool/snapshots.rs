@@ -108,11 +108,35 @@ impl Environments {
         }
     }
 
+    /// From now on a snapshot is in the making, and it is for the caller to take it. `false`: there is one,
+    /// or somebody is at it, or none is wanted.
+    pub fn begin_snapshot(&self, function: &Arc<Function>) -> bool {
+        let slot = match self.pool(&mut self.0.state.lock().unwrap(), function) {
+            Ok(pool) => pool.slot.clone(),
+            Err(_) => None,
+        };
+        slot.is_some_and(|slot| {
+            let mut told = slot.told.lock().unwrap();
+            let begins = *told == Snapshot::Absent;
+            if begins {
+                *told = Snapshot::InMaking;
+            }
+            begins
+        })
+    }
+
     /// Makes the template ahead of the first start. Nothing is to be done where nobody has asked for one.
     pub async fn take_snapshot(&self, function: &Arc<Function>) -> Result<(), AcquireError> {
         let slot = self.pool(&mut self.0.state.lock().unwrap(), function)?.slot.clone();
         let Some(slot) = slot else { return Ok(()) };
-        let ground = self.ground(function).await?;
+        let ground = match self.ground(function).await {
+            Ok(ground) => ground,
+            Err(error) => {
+                // The next start tries again.
+                slot.tell(Snapshot::Absent);
+                return Err(error);
+            }
+        };
         let _turn = self.0.starts.acquire().await;
         Ok(self.template(function, &slot, &ground).await.map(drop)?)
     }
