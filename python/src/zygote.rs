@@ -9,6 +9,7 @@
 //! subreapers of their own descendants and the zygote is the subreaper above them, so a daemon that
 //! a handler left behind arrives here as a child that nobody knows, and is killed.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use pyo3::exceptions::PyOSError;
@@ -54,7 +55,8 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     };
     forker.send(&report).map_err(os_error)?;
 
-    let confinement = Confinement { isolation, interpreter };
+    // Not dropped: an environment, which comes back here when it ends, has closed its descriptors by number.
+    let confinement = ManuallyDrop::new(Confinement { isolation, interpreter });
     // The larger part of the standard library is imported when nobody has asked for a while.
     let import_more = || {
         bootstrap.call_method0("prepare_more")?;
