@@ -614,3 +614,11 @@ async fn an_idle_server_is_small() {
     }
     assert_eq!(descendants(server.pid().into()).len(), 1, "the zygote and nothing else");
 }
+
+/// Else it would push the gateway off its processor whenever it is woken (docs/performance.md).
+#[tokio::test]
+async fn environments_give_way_to_the_gateway() {
+    let source = "import os\ndef lambda_handler(event, context):\n    return os.sched_getscheduler(0) == os.SCHED_BATCH\n";
+    let server = TestServerBuilder::new().handler("modest", source).start().await;
+    assert_eq!(server.invoke("modest", "{}").await.text(), "true");
+}
