@@ -667,10 +667,16 @@ mod hostile {
             for resource in &stack.resources {
                 let findings = || builder.reading.findings.iter().filter(|finding| finding.resource == resource.logical_id);
                 prop_assert_eq!(findings().filter(|finding| finding.property.is_empty()).count(), 1);
-                for (key, _) in resource.properties.mapping().unwrap() {
-                    let name = key.text().unwrap();
-                    let count = findings().filter(|finding| finding.property == name).count();
-                    prop_assert!(name.is_empty() || count == 1, "{} {name} {count}", resource.kind);
+                // A key without a name is shown as one that is called `?`.
+                let shown = |key: &Node| match key.text().unwrap() {
+                    "" => "?".to_owned(),
+                    name => name.to_owned(),
+                };
+                let keys: Vec<String> = resource.properties.mapping().unwrap().iter().map(|(key, _)| shown(key)).collect();
+                for name in &keys {
+                    let count = findings().filter(|finding| finding.property == *name).count();
+                    let expected = keys.iter().filter(|key| *key == name).count();
+                    prop_assert_eq!(count, expected, "{} {}", resource.kind, name);
                 }
             }
             for api in &builder.reading.apis {
