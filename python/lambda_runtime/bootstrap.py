@@ -124,6 +124,33 @@ def start(settings: dict) -> None:
     log_setup.set_up()
 
 
+def rehearse() -> None:
+    """In a spare child of the zygote, while nobody waits: `start`, `load` and an invocation as far as they
+    leave nothing behind that `start` does not replace. Memory that is written to now is copied now."""
+    _replace_environment({f"VARIABLE_{number}": str(number) * 20 for number in range(30)})
+    _open_standard_streams()
+    sys.path_importer_cache.clear()
+    loader.forget_shadowed(["/nonexistent/handlerd"])
+    with contextlib.suppress(ImportError):
+        importlib.import_module("handlerd_spare")
+    names: dict = {}
+    exec(compile(_REHEARSED, "lambda_function.py", "exec"), names)
+    event = _handlerd.loads(b'{"version": "2.0", "headers": {"host": "a"}, "numbers": [1, 2.5, null, true]}')
+    _handlerd.dumps(names["lambda_handler"](event, None), True)
+
+
+_REHEARSED = """
+import json
+import os
+
+class Rehearsal:
+    name = os.environ.get("VARIABLE_1")
+
+def lambda_handler(event, context):
+    return {"statusCode": 200, "body": json.dumps({"event": event, "name": Rehearsal.name})}
+"""
+
+
 def take_snapshot() -> None:
     """In a template, when the function is loaded: what is done once for all that are forked from it."""
     snapshot.run_before_snapshot()

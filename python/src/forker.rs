@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -22,12 +22,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use crate::defences;
 use crate::isolation::{Asked, Births, Registry};
 use crate::protocol::control::{Exit, Fork, MAX_MESSAGE, MOST_DESCRIPTORS, Report};
+use crate::spare::{self, Spare};
 
 pub struct Forker {
     control: OwnedFd,
     children_signal: ChildSignal,
     /// By process id: every environment that has not been reaped.
     environments: HashMap<i32, Known>,
+    spare: Option<Spare>,
+    /// When an environment was asked for last.
+    asked: Option<Instant>,
 }
 
 /// What is known of an environment.
@@ -43,17 +47,33 @@ struct Known {
 /// What a forked process is to do: from here on it is its own master.
 pub type Child<'a> = dyn Fn(&Fork, Pid, Vec<OwnedFd>) -> PyResult<()> + 'a;
 
-/// After so long without a message this is called, once.
-pub struct Spare<'a> {
-    pub after: Timespec,
-    pub call: &'a dyn Fn() -> PyResult<()>,
+/// What a zygote does when nobody asks.
+pub struct Leisure<'a> {
+    /// Once, after so long.
+    pub after: Duration,
+    pub import_more: &'a dyn Fn() -> PyResult<()>,
+    /// In a spare child, while it waits.
+    pub rehearse: &'a dyn Fn(),
+}
+
+/// Nothing has happened for so long: time to fork a spare child.
+const PAUSE: Duration = Duration::from_millis(20);
+/// So long after an environment has been asked for another one may be; then the spare child ends.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// What is to be done if nothing happens for a while.
+enum Chore {
+    Answer,
+    Import,
+    ForkSpare,
+    EndSpare,
 }
 
 impl Forker {
     /// From now on SIGCHLD is heard here. The descriptors are numbered from `lowest`.
     pub fn new(control: OwnedFd, lowest: i32) -> Result<Self, Errno> {
         let children_signal = ChildSignal::listen(lowest)?;
-        Ok(Self { control, children_signal, environments: HashMap::new() })
+        Ok(Self { control, children_signal, environments: HashMap::new(), spare: None, asked: None })
     }
 
     pub fn send(&self, report: &Report) -> Result<(), Errno> {
@@ -66,20 +86,34 @@ impl Forker {
     pub fn serve(
         mut self,
         py: Python<'_>,
-        spare: Option<&Spare<'_>>,
+        leisure: Option<&Leisure<'_>>,
         registry: Option<&Registry>,
         child: &Child<'_>,
     ) -> PyResult<()> {
-        let mut patience = spare.map(|spare| spare.after);
+        let mut has_imported = false;
         loop {
-            let waiting = self.wait();
+            let chore = leisure.and_then(|leisure| self.chore(leisure, has_imported));
+            let chore = self.wait().map(|wait| (wait, Chore::Answer)).or(chore);
+            let timeout = chore.as_ref().map(|(after, _)| timespec(*after));
             let mut ready = self.listened_to(registry);
-            match rustix::event::poll(&mut ready, waiting.as_ref().or(patience.as_ref())) {
-                Ok(0) if waiting.is_some() => continue,
+            match rustix::event::poll(&mut ready, timeout.as_ref()) {
                 Ok(0) => {
-                    patience = None;
-                    if let Some(spare) = spare {
-                        (spare.call)()?;
+                    drop(ready);
+                    match (chore, leisure) {
+                        (Some((_, Chore::Import)), Some(leisure)) => {
+                            has_imported = true;
+                            (leisure.import_more)()?;
+                            // The next one has what this was about.
+                            self.end_spare();
+                        }
+                        (Some((_, Chore::ForkSpare)), Some(leisure)) => {
+                            if let Some(result) = self.fork_spare(py, leisure.rehearse, child) {
+                                std::mem::forget(self);
+                                return result;
+                            }
+                        }
+                        (Some((_, Chore::EndSpare)), _) => self.end_spare(),
+                        _ => {}
                     }
                     continue;
                 }
@@ -138,10 +172,20 @@ impl Forker {
     }
 
     /// How long it is until somebody who was too quick may be answered.
-    fn wait(&self) -> Option<Timespec> {
+    fn wait(&self) -> Option<Duration> {
         let now = Instant::now();
-        let wait = self.births().filter_map(|births| births.wait(now)).min()?;
-        Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) })
+        self.births().filter_map(|births| births.wait(now)).min()
+    }
+
+    /// What comes next, and after how long without news.
+    fn chore(&self, leisure: &Leisure<'_>, has_imported: bool) -> Option<(Duration, Chore)> {
+        let kept = self.asked.map_or(Duration::ZERO, |asked| KEPT.saturating_sub(asked.elapsed()));
+        match &self.spare {
+            None if !kept.is_zero() => Some((PAUSE, Chore::ForkSpare)),
+            _ if !has_imported => Some((leisure.after, Chore::Import)),
+            Some(_) => Some((kept, Chore::EndSpare)),
+            None => None,
+        }
     }
 
     fn take_births(&mut self, registry: &Registry) {
@@ -174,12 +218,71 @@ impl Forker {
     /// In the parent: `None`. In the child: what ended it.
     fn fork(
         &mut self,
-        _py: Python<'_>,
+        py: Python<'_>,
         fork: &Fork,
         descriptors: Vec<OwnedFd>,
         child: &Child<'_>,
     ) -> Option<PyResult<()>> {
+        self.asked = Some(Instant::now());
+        if let Some(spare) = self.spare.take() {
+            if spare.become_one(fork, &descriptors).is_ok() {
+                self.has_forked(fork, spare.pid, Ok(spare.pidfd));
+                return None;
+            }
+            spare.end();
+        }
         let parent = rustix::process::getpid();
+        match self.split(py) {
+            Ok(None) => Some(child(fork, parent, descriptors)),
+            // It cannot have been reaped yet, so the pidfd is certainly its own.
+            Ok(Some(pid)) => {
+                self.has_forked(fork, pid, rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+                None
+            }
+            Err(error) => {
+                self.failed(fork.ticket, &format!("could not fork: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A child for whoever comes next; in it: what ended it, when it has become something.
+    fn fork_spare(&mut self, py: Python<'_>, rehearse: &dyn Fn(), child: &Child<'_>) -> Option<PyResult<()>> {
+        let parent = rustix::process::getpid();
+        // Without one, whoever comes next forks.
+        let spare = spare::pair().and_then(|(ours, waiting)| match self.split(py) {
+            Ok(None) => Ok(Err(waiting)),
+            Ok(Some(pid)) => {
+                let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+                let pidfd = pidfd.inspect_err(|_| {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                })?;
+                Ok(Ok(Spare::new(pid, pidfd, ours)))
+            }
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)),
+        });
+        match spare {
+            Ok(Ok(spare)) => self.spare = Some(spare),
+            Ok(Err(waiting)) => {
+                return Some(match waiting.wait(parent, rehearse) {
+                    Some((fork, descriptors)) => child(&fork, parent, descriptors),
+                    // SAFETY: ends this process, which has nothing to clean up.
+                    None => unsafe { libc::_exit(0) },
+                });
+            }
+            Err(_) => self.asked = None,
+        }
+        None
+    }
+
+    fn end_spare(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            spare.end();
+        }
+    }
+
+    /// The child's process id in the parent, `None` in the child.
+    fn split(&mut self, _py: Python<'_>) -> std::io::Result<Option<Pid>> {
         // SAFETY: this process has one thread, the interpreter is told before and after, and the
         // child goes on in ordinary Rust and Python.
         let pid = unsafe {
@@ -192,35 +295,33 @@ impl Forker {
             self.children_signal.forget();
             // The answering sides of others, which lie where no closing of small descriptors gets.
             self.environments.clear();
-            return Some(child(fork, parent, descriptors));
+            return Ok(None);
         }
-        let fork_error = std::io::Error::last_os_error();
+        let error = std::io::Error::last_os_error();
         // SAFETY: called once, in the parent, right after fork.
         unsafe { pyo3::ffi::PyOS_AfterFork_Parent() };
-        if pid < 0 {
-            self.failed(fork.ticket, &format!("could not fork: {fork_error}"));
-            return None;
-        }
+        if pid < 0 { Err(error) } else { Ok(Pid::from_raw(pid)) }
+    }
+
+    fn has_forked(&mut self, fork: &Fork, pid: Pid, pidfd: Result<OwnedFd, Errno>) {
         let known = Known {
             ticket: fork.ticket,
             process_name: fork.process_name.clone(),
             births: None,
             is_ending: false,
         };
-        self.environments.insert(pid, known);
-        let child = Pid::from_raw(pid).expect("fork returned a process id");
-        // The child cannot have been reaped yet, so the pidfd is certainly the child's.
-        match rustix::process::pidfd_open(child, PidfdFlags::empty()) {
+        let number = pid.as_raw_pid();
+        self.environments.insert(number, known);
+        match pidfd {
             Ok(pidfd) => {
-                let report = Report::Forked { ticket: fork.ticket, pid };
+                let report = Report::Forked { ticket: fork.ticket, pid: number };
                 let _ = send(&self.control, &report, Some(pidfd.as_fd()));
             }
             Err(error) => {
-                let _ = rustix::process::kill_process(child, Signal::KILL);
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
                 self.failed(fork.ticket, &format!("could not open a pidfd: {error}"));
             }
         }
-        None
     }
 
     fn failed(&self, ticket: u64, reason: &str) {
@@ -231,6 +332,9 @@ impl Forker {
     fn reap(&mut self) {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
+                self.spare = None;
+            }
             let pid = pid.as_raw_pid();
             let Some(known) = self.environments.remove(&pid) else { continue };
             // The environment led its own process group; its plain children are still in it, and none of
@@ -266,8 +370,9 @@ impl Forker {
             return;
         }
         for _ in 0..1000 {
-            let strangers: Vec<i32> =
-                children().into_iter().filter(|pid| !self.environments.contains_key(pid)).collect();
+            let spare = self.spare.as_ref().map(|spare| spare.pid.as_raw_pid());
+            let is_stranger = |pid: &i32| !self.environments.contains_key(pid) && Some(*pid) != spare;
+            let strangers: Vec<i32> = children().into_iter().filter(is_stranger).collect();
             if strangers.is_empty() {
                 return;
             }
@@ -284,6 +389,7 @@ impl Forker {
     }
 
     fn end_all(&mut self) {
+        self.end_spare();
         // Whoever wants to fork meanwhile waits for ever.
         let mut births = Vec::new();
         for (pid, known) in &mut self.environments {
@@ -381,7 +487,7 @@ fn send(control: &OwnedFd, report: &Report, descriptor: Option<BorrowedFd<'_>>) 
 }
 
 /// One message with its descriptors; `None` when the gateway has closed the socket.
-fn receive(control: &OwnedFd) -> Result<Option<(Fork, Vec<OwnedFd>)>, Errno> {
+pub fn receive(control: &OwnedFd) -> Result<Option<(Fork, Vec<OwnedFd>)>, Errno> {
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -405,6 +511,10 @@ fn receive(control: &OwnedFd) -> Result<Option<(Fork, Vec<OwnedFd>)>, Errno> {
         .collect();
     let fork = serde_json::from_slice(&buffer[..received.bytes]).map_err(|_| Errno::BADMSG)?;
     Ok(Some((fork, descriptors)))
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
 }
 
 pub fn threads() -> usize {

@@ -24,6 +24,7 @@ mod payload;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)] // each side uses its half
 mod protocol;
+mod spare;
 mod stream;
 mod template;
 mod trace_id;

@@ -11,14 +11,14 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use rustix::event::Timespec;
 use rustix::process::Pid;
 
 use crate::environment;
-use crate::forker::{Forker, Spare, os_error, set_process_name, threads};
+use crate::forker::{Forker, Leisure, os_error, set_process_name, threads};
 use crate::isolation::{Confinement, Interpreter, Isolation};
 use crate::protocol::control::{CONTROL_FD, PRELOAD_VARIABLE, Report};
 
@@ -66,9 +66,11 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
             _ => Err(PyOSError::new_err("the standard library has started a thread")),
         }
     };
-    let spare = Spare { after: IDLE, call: &import_more };
+    // What comes of it is seen when it is done in earnest.
+    let rehearse = || drop(bootstrap.call_method0("rehearse"));
+    let leisure = Leisure { after: IDLE, import_more: &import_more, rehearse: &rehearse };
     let registry = confinement.isolation.births.as_ref().ok();
-    forker.serve(py, Some(&spare), registry, &|fork, zygote, descriptors| {
+    forker.serve(py, Some(&leisure), registry, &|fork, zygote, descriptors| {
         environment::run(py, fork, zygote, descriptors, &confinement)
     })
 }
@@ -83,4 +85,4 @@ fn give_way() {
 }
 
 /// How long nothing must have happened before time is spent on what may be wanted later.
-const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 150_000_000 };
+const IDLE: Duration = Duration::from_millis(150);

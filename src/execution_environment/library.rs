@@ -49,6 +49,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<c_int> {
             let written = rustix::io::write(&memory, rest).context("could not fill the memory file")?;
             rest = &rest[written..];
         }
+        forget_pages_of(LIBRARY);
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
         let library = Library::open(Some(path), RTLD_NOW | RTLD_LOCAL)
             .context("could not load handlerd's Python side")?;
@@ -71,4 +72,14 @@ fn run(arguments: &[OsString]) -> anyhow::Result<c_int> {
         main(argv.len() as c_int, pointers.as_mut_ptr())
     };
     Ok(status)
+}
+
+/// They were read once; they are in the file still, should anybody want them again.
+fn forget_pages_of(bytes: &'static [u8]) {
+    let page = rustix::param::page_size();
+    let skipped = bytes.as_ptr().align_offset(page).min(bytes.len());
+    let whole = (bytes.len() - skipped) / page * page;
+    let begin = bytes[skipped..].as_ptr().cast_mut().cast();
+    // SAFETY: a constant of this program, mapped from its file: what is read again is the same.
+    let _ = unsafe { rustix::mm::madvise(begin, whole, rustix::mm::Advice::LinuxDontNeed) };
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::harness::{PATIENCE, TestServer, TestServerBuilder, eventually};
-use crate::processes::{descendants, state};
+use crate::processes::{descendants, kill, runs, spare_of, state};
 
 #[tokio::test]
 async fn modules_are_each_functions_own() {
@@ -621,4 +621,36 @@ async fn environments_give_way_to_the_gateway() {
     let source = "import os\ndef lambda_handler(event, context):\n    return os.sched_getscheduler(0) == os.SCHED_BATCH\n";
     let server = TestServerBuilder::new().handler("modest", source).start().await;
     assert_eq!(server.invoke("modest", "{}").await.text(), "true");
+}
+
+/// Whoever starts next finds the fork behind them.
+#[tokio::test]
+async fn the_next_environment_is_forked_ahead() {
+    let source = "import os\ndef lambda_handler(event, context):\n    return os.getpid()\n";
+    let server = TestServerBuilder::new().handler("who", source).start().await;
+    let answer = || async { server.invoke("who", "{}").await.json().as_i64().unwrap() };
+    let first = answer().await;
+    let zygote = server.health().await["zygotes"][0].as_i64().unwrap();
+    let spare = || {
+        eventually("there is a spare child", || spare_of(zygote).is_some());
+        spare_of(zygote).unwrap()
+    };
+    let end = |pid: i64| {
+        kill(pid);
+        eventually("it has ended", || !runs(pid));
+    };
+    let ahead = spare();
+    assert_ne!(ahead, first);
+    end(first);
+    assert_eq!(answer().await, ahead);
+    // One that is gone is not missed.
+    let gone = spare();
+    end(gone);
+    end(ahead);
+    assert_ne!(answer().await, gone);
+    // None outlives its zygote.
+    let last = spare();
+    kill(zygote);
+    eventually("the spare child ends with its zygote", || !runs(last));
+    answer().await;
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::catalogue::seen;
 use crate::harness::{Answer, PATIENCE, TestServer, TestServerBuilder, eventually};
-use crate::processes::{descendants, descriptors, entries, kill, runs, state, status_kb};
+use crate::processes::{descendants, descriptors, entries, kill, runs, spare_of, state, status_kb};
 
 /// Does what the event says: as `do` in an invocation, as the body of a request.
 const LABORATORY: &str = "
@@ -811,6 +811,7 @@ async fn two_hundred_crashes_leave_nothing_behind() {
     lab.is_clean().await;
     let gateway = lab.server.pid().into();
     let zygote = lab.server.health().await["zygotes"][0].as_i64().unwrap();
+    eventually("the zygote keeps a spare child", || spare_of(zygote).is_some());
     let before = (descriptors(gateway), descriptors(zygote));
     let began = Instant::now();
     for _ in 0..200 {

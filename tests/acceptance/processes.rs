@@ -14,7 +14,8 @@ pub fn state(pid: i64) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// All that were started by `pid`, by those, and so on; ended ones that nobody has asked for too.
+/// All that were started by `pid`, by those, and so on; ended ones that nobody has asked for too. A zygote's
+/// spare child is left out, which is there or not, and of which [`spare_of`] tells.
 pub fn descendants(pid: i64) -> Vec<i64> {
     let mut found = vec![pid];
     let mut next = 0;
@@ -27,7 +28,18 @@ pub fn descendants(pid: i64) -> Vec<i64> {
         next += 1;
     }
     found.remove(0);
+    found.retain(|pid| !is_spare(*pid));
     found
+}
+
+/// The child that a zygote has forked before anybody has asked.
+pub fn spare_of(zygote: i64) -> Option<i64> {
+    let children = std::fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| is_spare(*pid))
+}
+
+fn is_spare(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "handlerd-spare")
 }
 
 pub fn descriptors(pid: i64) -> usize {

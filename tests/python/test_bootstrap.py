@@ -1,4 +1,5 @@
-"""The steps of an environment, in forks of one prepared process as the zygote makes them."""
+"""The steps of an environment, in forks of one prepared process as the zygote makes them: one that is
+needed at once, and one that has waited as a spare child."""
 
 import json
 import subprocess
@@ -16,6 +17,8 @@ assert tempfile.tempdir is None
 for number in range(2):
     child = os.fork()
     if child == 0:
+        if number:  # one that was a spare child before
+            bootstrap.rehearse()
         bootstrap.start({{"environment": {{"_HANDLER": "app.handler", "TMPDIR": {root!r}, "N": str(number)}},
                           "task_root": {root!r}, "layers": [], "bytecode_cache": None}})
         handler = bootstrap.load()
