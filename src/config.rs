@@ -166,7 +166,7 @@ pub struct Account {
 
 impl Account {
     pub fn function_arn(&self, region: &str, name: &str) -> String {
-        format!("arn:aws:lambda:{region}:{}:function:{name}", self.id)
+        ["arn:aws:lambda:", region, ":", &self.id, ":function:", name].concat()
     }
 }
 

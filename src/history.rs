@@ -1,10 +1,11 @@
 //! The last invocations of each function, in memory: what they were asked, what they answered, what they
 //! said; and word of each as it ends, for whoever listens.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use foldhash::HashMap;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::hexadecimal::hex;
+
 /// What a caller wants done.
 #[derive(Debug, Clone)]
 pub struct Invocation {
@@ -53,9 +55,9 @@ impl Invocation {
 
     /// A trace header of AWS's form; nothing is sampled here.
     pub fn new_trace_id(epoch_seconds: u64) -> TraceId {
-        let random = uuid::Uuid::new_v4().simple().to_string();
+        let random = hex(uuid::Uuid::new_v4().as_bytes());
         TraceId {
-            root: format!("1-{:08x}-{}", epoch_seconds, &random[..24]),
+            root: ["1-", &hex(&(epoch_seconds as u32).to_be_bytes()), "-", &random[..24]].concat(),
             parent: random[16..].to_owned(),
             lineage: None,
         }
@@ -101,7 +103,7 @@ impl TraceId {
     pub fn for_function(&self) -> String {
         let lineage = self.lineage.as_deref();
         let (separator, lineage) = lineage.map_or(("", ""), |lineage| (";Lineage=", lineage));
-        format!("Root={};Parent={};Sampled=0{separator}{lineage}", self.root, self.parent)
+        ["Root=", &self.root, ";Parent=", &self.parent, ";Sampled=0", separator, lineage].concat()
     }
 }
 

@@ -6,13 +6,13 @@
 //! `2026-11-22T12:00:00.123Z<TAB>REQUEST_ID<TAB>TEXT`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use foldhash::HashMap;
 use tokio::sync::broadcast;
 
 /// Bytes that may wait to be written.
@@ -66,7 +66,7 @@ impl Logs {
         let folder = folder(state_dir);
         std::fs::create_dir_all(&folder)?;
         let queue = Arc::new(Queue::default());
-        let writer = Writer { folder, files: HashMap::new() };
+        let writer = Writer { folder, files: HashMap::default() };
         std::thread::Builder::new().name("logs".into()).spawn({
             let queue = queue.clone();
             move || queue.write_with(writer)
@@ -165,7 +165,7 @@ impl Record {
             request_id: self.request_id.clone(),
             text: escape_control(text).into_owned(),
         };
-        String::from_utf8_lossy(&self.text).lines().map(line).collect()
+        text(&self.text).lines().map(line).collect()
     }
 }
 
@@ -188,8 +188,8 @@ impl Writer {
             self.files.insert(record.function.clone(), open);
         }
         let pending = &mut self.files.get_mut(&record.function).expect("inserted above").pending;
-        let prefix = format!("{}\t{}\t", record.time(), record.request_id);
-        for line in String::from_utf8_lossy(&record.text).lines() {
+        let prefix = [&record.time(), "\t", &record.request_id, "\t"].concat();
+        for line in text(&record.text).lines() {
             // A record is one line: what would break it, or dress it up as another, is escaped.
             pending.extend_from_slice(prefix.as_bytes());
             pending.extend_from_slice(escape_control(line).as_bytes());
@@ -228,11 +228,17 @@ fn write_out(path: &Path, open: &mut Open) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Nearly always it is UTF-8, which is soon seen; what is not is replaced.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// Control characters, made visible; tabs stay.
 pub fn escape_control(line: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    // Looked at as a whole, which compilers turn into a few steps.
+    let is_special = |byte: u8| !(b' '..=b'~').contains(&byte) & (byte != b'\t');
     if crate::defences::off("escaped-output")
-        || line.bytes().all(is_plain)
+        || !line.bytes().fold(false, |found, byte| found | is_special(byte))
         || line.chars().all(|c| c == '\t' || !c.is_control())
     {
         return Cow::Borrowed(line);

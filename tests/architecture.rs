@@ -56,7 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libloading", &["execution_environment"]),
     ("loom", &["protocol"]),
     ("md5", &["event_sources"]),
-    ("memchr", &["invoker"]),
+    ("memchr", &["http", "invoker"]),
     ("mimalloc", &["main"]),
     ("owo_colors", &["cli"]),
     (

@@ -161,7 +161,10 @@ impl Route {
 
     /// `GET /users/{id}`, `$default`.
     pub fn key(&self) -> String {
-        if self.path.starts_with('/') { format!("{} {}", self.method, self.path) } else { self.path.clone() }
+        match self.path.starts_with('/') {
+            true => [&self.method, " ", &self.path].concat(),
+            false => self.path.clone(),
+        }
     }
 
     /// The function behind it, if there is one.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use owo_colors::OwoColorize;
 use rustix::event::{PollFd, PollFlags};
@@ -99,8 +99,7 @@ where
     ) -> fmt::Result {
         let mut message = Message(String::new());
         event.record(&mut message);
-        let time =
-            jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%H:%M:%S%.3f").to_string();
+        let time = time_of_day(SystemTime::now());
         let label = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
@@ -110,7 +109,9 @@ where
         let mut lines = message.0.lines();
         let first = lines.next().unwrap_or_default();
         if !self.colour {
-            writeln!(writer, "{time} {label}{first}")?;
+            for part in [&time, " ", label, first, "\n"] {
+                writer.write_str(part)?;
+            }
         } else {
             let label = match *event.metadata().level() {
                 Level::ERROR => label.red().bold().to_string(),
@@ -128,6 +129,16 @@ where
         }
         Ok(())
     }
+}
+
+/// `12:00:00.123`, of UTC.
+fn time_of_day(time: SystemTime) -> String {
+    const DAY_MS: u128 = 24 * 60 * 60 * 1000;
+    let ms = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() % DAY_MS) as u32;
+    // The one in front keeps the noughts.
+    let two = |number: u32| itoa::Buffer::new().format(100 + number)[1..].to_owned();
+    let parts = [ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60].map(two);
+    [&parts.join(":"), ".", &itoa::Buffer::new().format(1000 + ms % 1000)[1..]].concat()
 }
 
 struct Message(String);
@@ -362,6 +373,13 @@ mod tests {
         reader.read_to_string(&mut read).unwrap();
         assert_eq!(writing.join().unwrap(), 0);
         assert!(read == text);
+    }
+
+    #[test]
+    fn the_time_of_day_has_all_its_noughts() {
+        let at = |ms| super::time_of_day(std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms));
+        assert_eq!([at(0), at(86_400_000 + 3_723_045)], ["00:00:00.000", "01:02:03.045"]);
+        assert_eq!(at(1_700_000_000_999), "22:13:20.999");
     }
 
     #[test]

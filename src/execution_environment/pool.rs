@@ -11,11 +11,12 @@ mod provisioned;
 mod rest;
 mod snapshots;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 

@@ -1,5 +1,6 @@
 //! Which version of a function: the one that is being worked on, or a published one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,6 +14,16 @@ pub enum Version {
 }
 
 pub const LATEST: &str = "$LATEST";
+
+impl Version {
+    /// `$LATEST`, or the number.
+    pub fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::Latest => LATEST.into(),
+            Self::Number(number) => number.to_string().into(),
+        }
+    }
+}
 
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,7 +30,9 @@ mod streaming;
 mod web_socket;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -40,6 +42,7 @@ use crate::api::{self, Api, Integration, IntegrationKind, Kind, PayloadVersion};
 use crate::config::Access;
 use crate::defences;
 use crate::deployment::Deployment;
+use crate::http::Service;
 use crate::invocation::{Asker, Completed, Invocation, Outcome};
 use crate::invoker::{AcceptError, InvokeError, Invoker};
 
@@ -111,13 +114,6 @@ impl Gateway {
     /// Returns when no connection is left, and the last `$disconnect` has been heard.
     pub async fn connections_closed(&self) {
         self.0.connections.ended().await;
-    }
-
-    pub fn service(self) -> axum::Router {
-        axum::Router::new().fallback(move |request: HttpRequest<Body>| {
-            let gateway = self.clone();
-            async move { gateway.answer(request).await }
-        })
     }
 
     fn invoker(&self) -> &Invoker {
@@ -412,6 +408,22 @@ impl Gateway {
     }
 }
 
+/// Not a router's: which route is meant is for the APIs to say.
+impl Service<HttpRequest<Body>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+        let gateway = self.clone();
+        Box::pin(async move { gateway.answer(request).await })
+    }
+}
+
 /// The body of a request to an API of this kind, if it takes the request.
 async fn read(kind: Kind, head: &http::request::Parts, body: Body) -> Result<Bytes, GatewayError> {
     error::check_headers(kind, &head.headers)?;
@@ -532,17 +544,19 @@ impl Line {
 
     fn log(&mut self, status: u16) {
         self.answered = true;
-        let ms = self.began.elapsed().as_micros() as f64 / 1000.0;
+        let micros = self.began.elapsed().as_micros();
+        let (ms, tenths) = (micros as f64 / 1000.0, (micros + 50) / 100);
+        let (whole, tenth) = (tenths / 10, tenths % 10);
         let Self { method, path, function, note, .. } = self;
         let path = &*crate::logs::escape_control(path);
         let function = function.as_deref().unwrap_or("-");
         let method = method.as_str();
         match note {
             Some(note) => {
-                tracing::warn!(target: "request", method, path, status, ms, function, "{method} {path} {status} {ms:.1} ms: {note}");
+                tracing::warn!(target: "request", method, path, status, ms, function, "{method} {path} {status} {whole}.{tenth} ms: {note}");
             }
             None => {
-                tracing::info!(target: "request", method, path, status, ms, function, "{method} {path} {status} {ms:.1} ms")
+                tracing::info!(target: "request", method, path, status, ms, function, "{method} {path} {status} {whole}.{tenth} ms")
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A request, read whole, and where it goes.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -64,7 +66,7 @@ impl Request {
     }
 
     /// `localhost:3000`
-    pub fn host(&self) -> String {
+    pub fn host(&self) -> Cow<'_, str> {
         host(&self.head)
     }
 
@@ -74,7 +76,17 @@ impl Request {
     }
 
     pub fn source_ip(&self) -> String {
-        self.peer.map(|peer| peer.to_canonical().to_string()).unwrap_or_default()
+        let Some(peer) = self.peer else { return String::new() };
+        let IpAddr::V4(address) = peer.to_canonical() else { return peer.to_string() };
+        // Every event has it, and the library's way is a general one.
+        let mut text = String::with_capacity("255.255.255.255".len());
+        for (index, octet) in address.octets().into_iter().enumerate() {
+            if index > 0 {
+                text.push('.');
+            }
+            text.push_str(itoa::Buffer::new().format(octet));
+        }
+        text
     }
 
     /// Scheme and port by which the client has come, to a trusted proxy or to us.
@@ -96,16 +108,24 @@ impl Request {
 
     /// `24/Nov/2025:23:12:00 +0000`
     pub fn time(&self) -> String {
-        let received = self.received.to_zoned(jiff::tz::TimeZone::UTC);
-        received.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
+        thread_local! {
+            /// Of the requests of a second all but the first find it said.
+            static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+        }
+        LAST.with_borrow_mut(|(second, text)| {
+            if *second != self.received.as_second() {
+                *second = self.received.as_second();
+                let received = self.received.to_zoned(jiff::tz::TimeZone::UTC);
+                *text = received.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
+            }
+            text.clone()
+        })
     }
 }
 
-pub fn host(head: &Parts) -> String {
+pub fn host(head: &Parts) -> Cow<'_, str> {
     let host = head.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-    host.or_else(|| head.uri.authority().map(|authority| authority.as_str().into()))
-        .unwrap_or_default()
-        .into_owned()
+    host.or_else(|| head.uri.authority().map(|authority| authority.as_str().into())).unwrap_or_default()
 }
 
 pub fn without_port(host: &str) -> &str {

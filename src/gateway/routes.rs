@@ -5,8 +5,8 @@
 //! it, serves the request. A load balancer's rules are tried in order.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
+use foldhash::HashMap;
 use percent_encoding::percent_decode_str;
 
 use crate::api::{Api, Kind};

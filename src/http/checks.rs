@@ -55,12 +55,10 @@ fn check_http2(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Each ends with a carriage return and a line feed, and neither stands anywhere else.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
-    let mut lines = head.split(|byte| *byte == b'\n');
-    // Behind the last line feed.
-    lines.next_back();
-    for line in lines {
-        match line {
-            [before @ .., b'\r'] if !before.contains(&b'\r') => {}
+    let mut begin = 0;
+    for end in memchr::memchr_iter(b'\n', head) {
+        match &head[begin..end] {
+            [before @ .., b'\r'] if memchr::memchr(b'\r', before).is_none() => begin = end + 1,
             _ => return Err(Malformed("a line that does not end with CR LF")),
         }
     }
@@ -69,7 +67,7 @@ fn check_lines(head: &[u8]) -> Result<(), Refusal> {
 
 /// `METHOD SP target SP HTTP/1.x`, where the target is a path, or a URL that says the same as Host.
 fn check_target(head: &[u8], host: Option<&[u8]>) -> Result<(), Refusal> {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(_), Some(target), Some(_), None) = (words.next(), words.next(), words.next(), words.next())
     else {

@@ -3,8 +3,8 @@
 //! The accept loop is our own because `axum::serve` waits for ever for a header that does not come,
 //! and its graceful stop with it.
 //!
-//! A connection: [`admission`] (is there a place?), `wire` (bytes of the network), `tls`, [`spelling`]
-//! (heads as they were sent), hyper, `checks` (what hyper lets through), the service. [`deadlines`] looks
+//! A connection: [`admission`] (is there a place?), `wire` (bytes of the network), `tls`, `spoken` (HTTP/1 or
+//! 2), [`spelling`] (heads as they were sent), hyper, `checks` (what hyper lets through), the service. [`deadlines`] looks
 //! at all of them.
 
 mod admission;
@@ -18,6 +18,7 @@ mod frames;
 pub mod fuzzing;
 mod proxies;
 mod spelling;
+mod spoken;
 pub mod tls;
 pub mod web_socket;
 mod wire;
@@ -33,12 +34,10 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 use crate::defences;
 
@@ -46,12 +45,14 @@ pub use admission::Admission;
 pub use counters::Counters;
 pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
+pub use tower::Service;
 
 use admission::{Lingering, Place, Spare};
 use body::{Delivered, RequestBody, Streamed};
 use checks::Refusal;
 use counters::count;
 use deadlines::{Guard, Pulse, Reason};
+use spoken::Builders;
 use wire::Wire;
 
 /// All header fields of a request together.
@@ -113,19 +114,7 @@ pub async fn serve<S>(
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!("the kernel takes more of answers than their clients do: {error}");
     }
-    let reset_streams = if defences::off("reset-cap") { usize::MAX } else { RESET_STREAMS };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Deadlines are our own: hyper's costs a timer with every request.
-    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES.max(8192));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEADER_BYTES as u32)
-        .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(reset_streams)
-        .max_local_error_reset_streams(reset_streams)
-        .keep_alive_interval(Some(Duration::from_secs(20)));
-    let builder = Arc::new(builder);
+    let builders = Arc::new(Builders::new());
     // Each connection has a sender: when they are gone, so is the last connection.
     let (running, mut ended) = mpsc::channel::<Infallible>(1);
     let mut lingering = Lingering::default();
@@ -142,7 +131,7 @@ pub async fn serve<S>(
                     let (tls, admission) = (tls.clone(), admission.clone());
                     let connection =
                         Connection { stream, place, tls, peer, admission, _running: running.clone() };
-                    tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+                    tokio::spawn(connection.run(builders.clone(), service.clone(), stop.clone()));
                 }
                 None => lingering.turn_away(stream, tls.is_some()).await,
             },
@@ -166,7 +155,7 @@ pub async fn serve<S>(
         if let Some(place) = admission.admit(peer) {
             let (tls, admission) = (tls.clone(), admission.clone());
             let connection = Connection { stream, place, tls, peer, admission, _running: running.clone() };
-            tokio::spawn(connection.run(builder.clone(), service.clone(), stop.clone()));
+            tokio::spawn(connection.run(builders.clone(), service.clone(), stop.clone()));
         }
     }
     drop(running);
@@ -196,7 +185,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run<S>(self, builder: Arc<auto::Builder<TokioExecutor>>, service: S, stop: watch::Receiver<bool>)
+    async fn run<S>(self, builders: Arc<Builders>, service: S, mut stop: watch::Receiver<bool>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -205,11 +194,20 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let pulse = Pulse::new();
         let stream = Wire::new(stream, pulse.clone(), place);
-        let conversation = Conversation { peer, admission, pulse, builder, stop };
         match tls {
-            None => conversation.run(stream, None, service).await,
+            None => {
+                let limits = *admission.limits();
+                let Some(is_http1) = spoken::begins_as_http1(&stream, limits, &mut stop).await else {
+                    return count(&admission.counters().silent);
+                };
+                let conversation = Conversation { peer, admission, pulse, builders, is_http1, stop };
+                conversation.run(stream, None, service).await;
+            }
             // Beside it: others need not have room for it.
-            Some(tls) => Box::pin(conversation.run_encrypted(stream, tls, service)).await,
+            Some(tls) => {
+                let conversation = Conversation { peer, admission, pulse, builders, is_http1: false, stop };
+                Box::pin(conversation.run_encrypted(stream, tls, service)).await;
+            }
         }
     }
 }
@@ -219,7 +217,9 @@ struct Conversation {
     peer: SocketAddr,
     admission: Admission,
     pulse: Arc<Pulse>,
-    builder: Arc<auto::Builder<TokioExecutor>>,
+    builders: Arc<Builders>,
+    /// Else it is found out.
+    is_http1: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -237,6 +237,7 @@ impl Conversation {
         match accepted {
             Ok(Some(stream)) => {
                 let encryption = tls::encryption(&stream);
+                self.is_http1 = tls::speaks_http1(&stream);
                 self.run(stream, encryption, service).await;
             }
             Ok(None) => {}
@@ -250,7 +251,7 @@ impl Conversation {
         S::Future: Send + 'static,
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, admission, pulse, builder, mut stop } = self;
+        let Self { peer, admission, pulse, builders, is_http1, mut stop } = self;
         pulse.starts();
         let (stream, heads) = spelling::Recorded::new(stream);
         let mut guard = Guard::new(pulse.clone(), heads.clone(), *admission.limits());
@@ -312,7 +313,7 @@ impl Conversation {
                 Ok::<_, Infallible>(response)
             })
         });
-        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut connection = builders.serve(is_http1, stream, service);
         let reason = {
             let mut stopped = pin!(stop.wait_for(|stop| *stop));
             let mut is_told = false;
@@ -327,9 +328,9 @@ impl Conversation {
                 };
                 if is_to_be_told && !is_told {
                     is_told = true;
-                    connection.as_mut().graceful_shutdown();
+                    connection.graceful_shutdown();
                 }
-                match connection.as_mut().poll(context) {
+                match connection.poll(context) {
                     Poll::Ready(result) => Poll::Ready(result.map_or_else(Err, |()| Ok(None))),
                     Poll::Pending => guard.poll(context).map(|reason| Ok(Some(reason))),
                 }
@@ -349,8 +350,9 @@ impl Conversation {
                     Reason::Stopped => {}
                 }
                 if reason == Reason::Idle {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+                    connection.graceful_shutdown();
+                    let end = poll_fn(|context| connection.poll(context));
+                    let _ = tokio::time::timeout(LAST_WORDS, end).await;
                 }
             }
             Err(error) => {

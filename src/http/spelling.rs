@@ -258,7 +258,7 @@ impl Recorder {
         }
         let mut end = 0;
         loop {
-            end += bytes[end..].iter().position(|byte| *byte == b'\n')? + 1;
+            end += memchr::memchr(b'\n', &bytes[end..])? + 1;
             match &bytes[end..] {
                 [b'\n', ..] => return Some(start..start + end + 1),
                 [b'\r', b'\n', ..] => return Some(start..start + end + 2),

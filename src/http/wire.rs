@@ -25,6 +25,11 @@ impl Wire {
         Self { stream, pulse, waits: false, _place: place }
     }
 
+    /// The first bytes, which are read again by whoever reads.
+    pub async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(bytes).await
+    }
+
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }

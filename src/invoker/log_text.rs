@@ -44,7 +44,8 @@ impl Invocation<'_> {
             let (took, status) = (milliseconds(usage), self.status());
             push(&mut log, &format!("{word}_REPORT {name} Duration: {took:.2} ms\t{phase}{status}\n"));
         }
-        push(&mut log, &format!("START RequestId: {request_id} Version: {}\n", self.function.version));
+        let version = self.function.version.text();
+        push_all(&mut log, &["START RequestId: ", request_id, " Version: ", &version, "\n"]);
         if !self.in_init {
             push_output(&mut log, self.output);
         }
@@ -62,17 +63,23 @@ impl Invocation<'_> {
             }
             _ => {}
         }
-        push(&mut log, &format!("END RequestId: {request_id}\n"));
-        push(
+        push_all(
             &mut log,
-            &format!(
-                "REPORT RequestId: {request_id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\t\
-                 Max Memory Used: {} MB\t",
-                milliseconds(usage),
-                usage.billed_ms(),
-                self.function.configuration.memory_mb,
-                usage.max_memory_mb,
-            ),
+            &[
+                "END RequestId: ",
+                request_id,
+                "\nREPORT RequestId: ",
+                request_id,
+                "\tDuration: ",
+                &in_hundredths(usage.duration),
+                " ms\tBilled Duration: ",
+                itoa::Buffer::new().format(usage.billed_ms()),
+                " ms\tMemory Size: ",
+                itoa::Buffer::new().format(self.function.configuration.memory_mb),
+                " MB\tMax Memory Used: ",
+                itoa::Buffer::new().format(usage.max_memory_mb),
+                " MB\t",
+            ],
         );
         match usage.init_duration {
             Some(restore) if usage.restored => {
@@ -231,6 +238,20 @@ fn in_milliseconds(duration: Duration) -> f64 {
 
 fn rounded(milliseconds: f64) -> f64 {
     (milliseconds * 1000.0).round() / 1000.0
+}
+
+/// Of a millisecond: `3.01`.
+fn in_hundredths(duration: Duration) -> String {
+    let hundredths = (duration.as_nanos() + 5_000) / 10_000;
+    let (mut whole, mut rest) = (itoa::Buffer::new(), itoa::Buffer::new());
+    // The one in front keeps the noughts.
+    [whole.format(hundredths / 100), ".", &rest.format(100 + hundredths % 100)[1..]].concat()
+}
+
+fn push_all(log: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        push(log, text);
+    }
 }
 
 fn push(log: &mut Vec<u8>, text: &str) {

@@ -7,12 +7,14 @@
 //! - `asynchronous`, `drain`, `event_queue`, `retry`, `destination`: events that nobody waits for.
 //! - `queue`: the same for whoever looks at them.
 //! - `concurrency`, `recursion`: who may run, and how often.
+//! - `detached`: what goes on when nobody waits for it any more.
 //! - `streaming`: results that leave piece by piece.
 //! - `outcome`, `log_text`, `explain`: what is said of an invocation.
 
 mod asynchronous;
 mod concurrency;
 mod destination;
+mod detached;
 mod drain;
 mod event_queue;
 mod explain;
@@ -25,6 +27,7 @@ mod retry;
 mod streaming;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,6 +51,7 @@ use crate::store::Store;
 pub use asynchronous::AcceptError;
 use asynchronous::Events;
 use concurrency::{Concurrency, Permit};
+use detached::{Panicked, detached};
 pub use explain::{explain, show_output};
 pub use queue::Changed;
 pub use streaming::{ResponseStream, Streamed};
@@ -231,12 +235,11 @@ impl Invoker {
                 let _permit = permit;
                 invoker.run(&function, acquired, invocation, None).await
             };
-            // A task of its own: it goes on when whoever asked has gone away.
             let ended = match defences::off("detached-invocation") {
                 true => Ok(Box::pin(run).await),
-                false => tokio::spawn(run).await,
+                false => detached(run).await,
             };
-            match ended.map_err(bug)? {
+            match ended.map_err(|Panicked| bug("it panicked; what is written above says where"))? {
                 Ok(completed) => return Ok(completed),
                 Err(untouched) => invocation = untouched,
             }
@@ -417,7 +420,7 @@ impl Invoker {
                 text: log.clone(),
             });
         }
-        Completed { outcome, usage, log, executed_version: function.version.to_string() }
+        Completed { outcome, usage, log, executed_version: function.version.text().into_owned() }
     }
 
     /// Into the history, before whoever waits has the answer.
@@ -530,6 +533,6 @@ fn too_many_dead(name: &str) -> InvokeError {
     InvokeError::Unavailable(format!("something ends the processes of {name} as soon as they are there"))
 }
 
-fn bug(error: tokio::task::JoinError) -> InvokeError {
-    InvokeError::Unavailable(format!("a bug in handlerd: {error}"))
+fn bug(what: impl fmt::Display) -> InvokeError {
+    InvokeError::Unavailable(format!("a bug in handlerd: {what}"))
 }

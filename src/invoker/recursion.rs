@@ -10,6 +10,7 @@ use std::fmt::Write;
 use super::{InvokeError, Invoker};
 use crate::defences;
 use crate::function::{FunctionName, RecursiveLoop};
+use crate::hexadecimal::hex;
 use crate::invocation::Invocation;
 
 /// So often may a chain come by the same function.
@@ -19,6 +20,10 @@ const LONGEST: usize = 16;
 
 /// The trace with this invocation in it, and whether that is once too often.
 pub fn follow(trace_id: &str, function: &str) -> (String, bool) {
+    if is_begun(trace_id) {
+        let hash = hex(&hash(function).to_be_bytes());
+        return ([trace_id, ";Lineage=1:", &hash, ":0"].concat(), false);
+    }
     let mut others = Vec::new();
     let mut kept = String::with_capacity(trace_id.len() + 32);
     let mut lineage = Vec::new();
@@ -50,6 +55,14 @@ pub fn follow(trace_id: &str, function: &str) -> (String, bool) {
         let _ = write!(kept, "|1:{of:08x}:{count}");
     }
     (kept, count >= LIMIT && !defences::off("recursion-depth"))
+}
+
+/// Whether this is the trace of a chain that has come by no function yet, as the gateway itself writes it:
+/// most are.
+fn is_begun(trace_id: &str) -> bool {
+    let id = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let parts = trace_id.strip_prefix("Root=").and_then(|rest| rest.strip_suffix(";Sampled=0"));
+    parts.and_then(|parts| parts.split_once(";Parent=")).is_some_and(|(root, parent)| id(root) && id(parent))
 }
 
 /// Whether a trace that has been followed is that of an invocation too many.

@@ -5,10 +5,12 @@
 
 mod histogram;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use foldhash::HashMap;
 
 pub use histogram::Histogram;
 

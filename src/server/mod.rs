@@ -377,7 +377,7 @@ pub async fn serve(
         guard = guard.behind(settings.doors.trusted_proxies.clone());
     }
     let control_plane = control_plane.guarded(guard, lambda_api::unknown);
-    let (routes, api_tls) = (gateway.clone().service(), tls.clone().filter(|_| !is_near));
+    let (routes, api_tls) = (gateway.clone(), tls.clone().filter(|_| !is_near));
     let [at_routes, at_api] = admissions;
     let doorkeepers = [at_routes.clone(), at_api.clone()];
     // Through the back door comes nobody whom a proxy has let in.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::header::HeaderValue;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::super::Site;
@@ -50,7 +51,7 @@ pub fn lower_case<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
         }
     }
     for (name, value) in added(request, site) {
-        fields.insert(name.into(), vec![value.into()]);
+        fields.insert(name.into(), vec![value]);
     }
     fields
 }
@@ -83,13 +84,51 @@ pub fn as_spelled<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
         .collect()
 }
 
+/// Name -> value, in the order of names.
+#[derive(Debug, Default)]
+pub struct Joined<'a>(Vec<(&'a str, Cow<'a, str>)>);
+
+impl<'a> Joined<'a> {
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (*known).cmp(name))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.place(name).ok().map(|place| &*self.0[place].1)
+    }
+
+    pub fn insert(&mut self, name: &'a str, value: Cow<'a, str>) {
+        match self.place(name) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (name, value)),
+        }
+    }
+
+    fn append(&mut self, name: &'a str, value: Cow<'a, str>) {
+        match self.place(name) {
+            Ok(place) => {
+                let known = self.0[place].1.to_mut();
+                known.push(',');
+                known.push_str(&value);
+            }
+            Err(place) => self.0.insert(place, (name, value)),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, &**value))
+    }
+}
+
+impl Serialize for Joined<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
 /// Names in lower case; what came several times is joined by commas; cookies stand by themselves.
-pub fn joined<'a>(
-    request: &'a Request,
-    site: &Site,
-    cookies: &mut Vec<&'a str>,
-) -> BTreeMap<&'a str, Cow<'a, str>> {
-    let mut headers: BTreeMap<&str, Cow<'_, str>> = BTreeMap::new();
+pub fn joined<'a>(request: &'a Request, site: &Site, cookies: &mut Vec<&'a str>) -> Joined<'a> {
+    let mut headers = Joined(Vec::with_capacity(request.head.headers.len() + 6));
     for (name, value) in &request.head.headers {
         let name = name.as_str();
         if HOP_BY_HOP.contains(&name) {
@@ -101,43 +140,36 @@ pub fn joined<'a>(
             }
             continue;
         }
-        let value = text(value);
-        match headers.get_mut(name) {
-            Some(known) => {
-                let known = known.to_mut();
-                known.push(',');
-                known.push_str(&value);
-            }
-            None => drop(headers.insert(name, value)),
-        }
+        headers.append(name, text(value));
     }
-    headers.extend(added(request, site).map(|(name, value)| (name, value.into())));
+    for (name, value) in added(request, site) {
+        headers.insert(name, value);
+    }
     headers
 }
 
 /// The same with the body's length, which HTTP APIs tell.
-pub fn joined_with_length<'a>(
-    request: &'a Request,
-    site: &Site,
-    cookies: &mut Vec<&'a str>,
-) -> BTreeMap<&'a str, Cow<'a, str>> {
+pub fn joined_with_length<'a>(request: &'a Request, site: &Site, cookies: &mut Vec<&'a str>) -> Joined<'a> {
     let mut headers = joined(request, site, cookies);
     headers.insert("content-length", request.body.len().to_string().into());
     headers
 }
 
 /// What the gateway says about the request in every event.
-fn added(request: &Request, site: &Site) -> [(&'static str, String); 5] {
-    let source_ip = request.source_ip();
+fn added<'a>(request: &'a Request, site: &Site) -> [(&'static str, Cow<'a, str>); 5] {
     let (scheme, port) = request.scheme_and_port(site);
-    let earlier = request.head.headers.get_all("x-forwarded-for").iter().map(text);
-    let forwarded: Vec<Cow<'_, str>> = earlier.chain([Cow::from(&source_ip)]).collect();
+    let mut forwarded = String::new();
+    for earlier in request.head.headers.get_all("x-forwarded-for") {
+        forwarded.push_str(&text(earlier));
+        forwarded.push_str(", ");
+    }
+    forwarded.push_str(&request.source_ip());
     [
         ("host", request.host()),
-        ("x-amzn-trace-id", format!("Root={}", request.trace.root)),
-        ("x-forwarded-for", forwarded.join(", ")),
-        ("x-forwarded-port", port.to_string()),
-        ("x-forwarded-proto", scheme.to_owned()),
+        ("x-amzn-trace-id", ["Root=", &request.trace.root].concat().into()),
+        ("x-forwarded-for", forwarded.into()),
+        ("x-forwarded-port", itoa::Buffer::new().format(port).to_owned().into()),
+        ("x-forwarded-proto", scheme.into()),
     ]
 }
 

@@ -2,14 +2,13 @@
 
 use axum::body::Body;
 use http::Response;
-use serde_json::Value;
 
 use super::super::Site;
 use super::super::request::{Caller, Identity, Matched, Request, without_port};
 use super::protocol;
-use super::result::{Draft, Malformed};
-use super::v2::{Event, Http, RequestContext, described};
-use super::{authorizer, fields, query, text};
+use super::result::{Described, Draft, Malformed};
+use super::v2::{Event, Http, RequestContext};
+use super::{authorizer, fields, text};
 use crate::api::DEFAULT_STAGE;
 use crate::http::Encryption;
 
@@ -37,43 +36,37 @@ pub fn event(
         headers.insert("x-amzn-tls-cipher-suite", encryption.cipher_suite.as_str().into());
         headers.insert("x-amzn-tls-version", encryption.version.as_str().into());
     }
-    let user_agent = headers.get("user-agent").map(|agent| agent.to_string()).unwrap_or_default();
     let is_text = text::is_like_text(request.header("content-type"));
     let body = text::text_or_base64(&request.body, is_text);
     let is_signed = matches!(caller.identity, Identity::Iam(_));
     let event = Event {
-        version: "2.0",
         route_key: DEFAULT_STAGE,
         raw_path: &matched.full_path,
         raw_query_string: query,
         cookies,
         headers,
-        query_string_parameters: query::joined(query),
         request_context: RequestContext {
             account_id: if is_signed { &site.account } else { ANONYMOUS },
             api_id: &matched.api.id,
             authorizer: authorizer::v2(&caller.identity),
             domain_name: domain,
-            domain_prefix: domain.split('.').next().unwrap_or_default(),
             http: Http {
                 method: request.head.method.as_str(),
                 path: &matched.full_path,
                 protocol: protocol(request),
                 source_ip: &source_ip,
-                user_agent: &user_agent,
             },
             request_id,
-            route_key: DEFAULT_STAGE,
             stage: DEFAULT_STAGE,
             time: request.time(),
             time_epoch: request.received.as_millisecond(),
         },
-        path_parameters: Default::default(),
+        path_parameters: &[],
         stage_variables: None,
         is_base64_encoded: body.is_some() && !is_text,
         body,
     };
-    serde_json::to_vec(&event).expect("text is always serialisable")
+    event.text()
 }
 
 /// A result with a `statusCode` describes the response; anything else is the body of a 200, without
@@ -83,10 +76,9 @@ pub fn response(payload: Vec<u8>) -> Result<Response<Body>, Malformed> {
     let body = match first {
         Some(b'"') => serde_json::from_slice::<String>(&payload).map_err(|_| Malformed::NoJson)?.into_bytes(),
         Some(b'{') => {
-            let object: serde_json::Map<String, Value> =
-                serde_json::from_slice(&payload).map_err(|_| Malformed::NoJson)?;
-            if object.contains_key("statusCode") {
-                return Ok(described(object)?.finish("application/json"));
+            let described: Described = serde_json::from_slice(&payload).map_err(|_| Malformed::NoJson)?;
+            if described.is_response() {
+                return Ok(described.draft()?.finish("application/json"));
             }
             compact(payload)
         }
@@ -119,6 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::golden::describe;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

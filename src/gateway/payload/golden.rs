@@ -96,7 +96,7 @@ fn matched(api: Api, request: &Request) -> Matched {
     let host = match api.kind {
         // Nothing in its name says that it is one.
         Kind::LoadBalancer => "shop.elb.localhost".to_owned(),
-        _ => request.host(),
+        _ => request.host().into_owned(),
     };
     let asked =
         Asked { method: request.head.method.as_str(), host: &host, path: request.path(), upgrade: false };

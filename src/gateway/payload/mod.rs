@@ -8,11 +8,13 @@
 //! | `rest` | responses of REST APIs, and the header names that they do not let through |
 //! | `function_url`, `load_balancer` | theirs |
 //! | `fields`, `query`, `text`, `authorizer` | parts of events: headers, query, body, who is asking |
+//! | `json` | how an event becomes text |
 //! | `result` | parts of responses |
 
 pub mod authorizer;
 pub mod fields;
 mod function_url;
+mod json;
 mod load_balancer;
 pub mod query;
 pub mod rest;

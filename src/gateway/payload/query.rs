@@ -8,32 +8,38 @@ use serde_json::{Map, Value};
 
 /// As sent.
 pub fn raw(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (name.into(), value.into()))
+    pairs(query).map(|(name, value)| (name.into(), value.into()))
 }
 
 /// Percent-encoding is undone, and `+` is a space.
 pub fn decoded(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    raw(query).map(|(name, value)| (decode(&name).into(), decode(&value).into()))
+    pairs(query).map(|(name, value)| (decode(name), decode(value)))
 }
 
-fn decode(text: &str) -> String {
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return text.into();
+    }
     let spaced = text.replace('+', " ");
-    percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned()
+    percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned().into()
 }
 
 /// What came several times is joined by commas.
-pub fn joined(query: &str) -> BTreeMap<String, String> {
-    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+pub fn joined(query: &str) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+    let mut parameters: BTreeMap<Cow<'_, str>, Cow<'_, str>> = BTreeMap::new();
     for (name, value) in decoded(query) {
-        match parameters.get_mut(&*name) {
+        match parameters.get_mut(&name) {
             Some(known) => {
+                let known = known.to_mut();
                 known.push(',');
                 known.push_str(&value);
             }
-            None => drop(parameters.insert(name.into_owned(), value.into_owned())),
+            None => drop(parameters.insert(name, value)),
         }
     }
     parameters
@@ -78,7 +84,7 @@ mod tests {
         assert_eq!(Value::from(last(raw("a%20=b%2B&a%20=c"))), json!({"a%20": "c"}));
         assert_eq!(
             joined("z=1&a=b&z=2").into_iter().collect::<Vec<_>>(),
-            [("a".to_owned(), "b".to_owned()), ("z".to_owned(), "1,2".to_owned())]
+            [("a".into(), "b".into()), ("z".into(), "1,2".into())]
         );
         assert!(last(decoded("")).is_empty());
     }

@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Why a result cannot be made into a response: AWS answers 500 or 502 and says nothing.
@@ -163,10 +165,11 @@ impl Draft {
         };
         let value = HeaderValue::from_bytes(text.as_bytes())
             .map_err(|_| format!("`{name}` has characters that no header may have"))?;
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no name"))?;
+        let parsed =
+            |name: &str| HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no name"));
+        let own = parsed(name)?;
         let Some(renamed) = rename(name) else { return Ok(()) };
-        let name =
-            HeaderName::from_bytes(renamed.as_bytes()).map_err(|_| format!("{renamed:?} is no name"))?;
+        let name = if renamed == name { own } else { parsed(&renamed)? };
         if once && self.headers.get_all(&name).iter().any(|known| *known == value) {
             return Ok(());
         }
@@ -199,6 +202,77 @@ impl Draft {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+/// What HTTP APIs and function URLs understand of an object; unknown keys are passed over, and of equal
+/// ones the last one counts.
+#[derive(Default)]
+pub struct Described {
+    status_code: Option<Value>,
+    cookies: Option<Value>,
+    headers: Option<Value>,
+    body: Option<Value>,
+    is_base64_encoded: Option<Value>,
+}
+
+impl Described {
+    /// With a `statusCode`, whatever that is.
+    pub fn is_response(&self) -> bool {
+        self.status_code.is_some()
+    }
+
+    pub fn draft(self) -> Result<Draft, Malformed> {
+        let mut draft = Draft::new(status(self.status_code.as_ref().unwrap_or(&Value::Null))?);
+        draft.cookies(self.cookies)?;
+        draft.headers(self.headers, own_name)?;
+        draft.body(self.body, self.is_base64_encoded == Some(Value::Bool(true)))?;
+        Ok(draft)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Key {
+    StatusCode,
+    Cookies,
+    Headers,
+    Body,
+    IsBase64Encoded,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Described {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Described;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Described, A::Error> {
+                let mut described = Described::default();
+                while let Some(key) = map.next_key()? {
+                    let place = match key {
+                        Key::StatusCode => &mut described.status_code,
+                        Key::Cookies => &mut described.cookies,
+                        Key::Headers => &mut described.headers,
+                        Key::Body => &mut described.body,
+                        Key::IsBase64Encoded => &mut described.is_base64_encoded,
+                        Key::Unknown => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *place = Some(map.next_value()?);
+                }
+                Ok(described)
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 

@@ -10,7 +10,7 @@ pub fn events(request: &Request, matched: &Matched, caller: &Caller, site: &Site
     let client = Client {
         id: request.id.clone(),
         connected_at: request.received,
-        domain: request.host(),
+        domain: request.host().into_owned(),
         source_ip: request.source_ip(),
         user_agent: request.user_agent().to_owned(),
         caller: caller.clone(),

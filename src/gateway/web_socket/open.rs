@@ -99,7 +99,7 @@ impl Door {
         let mut client = Client {
             id: new_id(),
             connected_at: request.received,
-            domain: request.host(),
+            domain: request.host().into_owned(),
             source_ip: request.source_ip(),
             user_agent: request.user_agent().to_owned(),
             caller: Default::default(),

@@ -124,6 +124,11 @@ fn load(files: &Files) -> anyhow::Result<(Arc<ServerConfig>, String)> {
     Ok((Arc::new(config), fingerprint))
 }
 
+/// Whether that is what the two sides have agreed on.
+pub(super) fn speaks_http1(stream: &TlsStream<Wire>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"http/1.1")
+}
+
 /// What the two sides have agreed on, in the names that AWS uses.
 pub(super) fn encryption(stream: &TlsStream<Wire>) -> Option<super::Encryption> {
     let (_, connection) = stream.get_ref();

@@ -1,0 +1,175 @@
+//! JSON text, written as it is said: an event is made with every request, and knows its own form.
+
+use serde::Serialize;
+
+/// The text of an object.
+pub fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut text = Vec::with_capacity(2048);
+    add_object(&mut text, fill);
+    text
+}
+
+/// Between its braces.
+pub struct Object<'a> {
+    text: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl Object<'_> {
+    /// Of AWS's, which have nothing to escape.
+    fn name(&mut self, name: &'static str) {
+        self.comma();
+        self.text.reserve(name.len() + 3);
+        self.text.push(b'"');
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b"\":");
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.text.push(b',');
+        }
+    }
+
+    pub fn text(&mut self, name: &'static str, value: &str) {
+        self.name(name);
+        add_text(self.text, value);
+    }
+
+    pub fn number(&mut self, name: &'static str, value: i64) {
+        self.name(name);
+        self.text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    pub fn flag(&mut self, name: &'static str, value: bool) {
+        self.name(name);
+        self.text.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    pub fn texts<'t>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'t str>) {
+        self.name(name);
+        self.text.push(b'[');
+        for (index, value) in values.into_iter().enumerate() {
+            if index > 0 {
+                self.text.push(b',');
+            }
+            add_text(self.text, value);
+        }
+        self.text.push(b']');
+    }
+
+    /// An object of texts.
+    pub fn map<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) {
+        self.object(name, |object| {
+            for (name, value) in values {
+                object.comma();
+                add_text(object.text, name.as_ref());
+                object.text.push(b':');
+                add_text(object.text, value.as_ref());
+            }
+        });
+    }
+
+    pub fn object(&mut self, name: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.name(name);
+        add_object(self.text, fill);
+    }
+
+    /// Whatever is text in the end; for what is rare.
+    pub fn value(&mut self, name: &'static str, value: &impl Serialize) {
+        self.name(name);
+        serde_json::to_writer(&mut *self.text, value).expect("text is always serialisable");
+    }
+}
+
+fn add_object(text: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+    text.push(b'{');
+    fill(&mut Object { text, is_empty: true });
+    text.push(b'}');
+}
+
+fn add_text(text: &mut Vec<u8>, value: &str) {
+    if has_special(value.as_bytes()) {
+        return serde_json::to_writer(text, value).expect("text is always serialisable");
+    }
+    text.reserve(value.len() + 2);
+    text.push(b'"');
+    text.extend_from_slice(value.as_bytes());
+    text.push(b'"');
+}
+
+/// Whether something is to be escaped: most texts have nothing, and eight bytes are seen at once.
+fn has_special(bytes: &[u8]) -> bool {
+    let (eights, rest) = bytes.as_chunks();
+    let last = bytes.last_chunk().filter(|_| !rest.is_empty());
+    match eights.is_empty() {
+        true => bytes.iter().any(|&byte| byte < b' ' || byte == b'"' || byte == b'\\'),
+        false => eights.iter().chain(last).any(|eight| one_of_eight(u64::from_le_bytes(*eight))),
+    }
+}
+
+fn one_of_eight(eight: u64) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // Borrows reach the high bit of a byte that is less; those that had it set are taken out.
+    let less_than = |eight: u64, byte: u8| eight.wrapping_sub(ONES * u64::from(byte)) & !eight & (ONES << 7);
+    let equal = |byte: u8| less_than(eight ^ (ONES * u64::from(byte)), 1);
+    less_than(eight, b' ') | equal(b'"') | equal(b'\\') != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn all_that_an_event_has() {
+        let text = object(|event| {
+            event.text("text", "a\"b\\c\n\u{1}é");
+            event.number("number", -7);
+            event.flag("yes", true);
+            event.flag("no", false);
+            event.texts("texts", ["a", "b"]);
+            event.texts("none", []);
+            event.map("map", [("k", "v"), ("l", "w")]);
+            event.object("object", |_| {});
+            event.value("value", &json!({"b": [1, null]}));
+        });
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "{\"text\":\"a\\\"b\\\\c\\n\\u0001é\",\"number\":-7,\"yes\":true,\"no\":false,\"texts\":[\"a\",\"b\"],\
+             \"none\":[],\"map\":{\"k\":\"v\",\"l\":\"w\"},\"object\":{},\"value\":{\"b\":[1,null]}}"
+        );
+    }
+
+    #[test]
+    fn each_byte_is_seen_at_each_place() {
+        for byte in 0..=0x7f_u8 {
+            for place in 0..20 {
+                let mut bytes = *b"abcdefghijklmnopqrst";
+                bytes[place] = byte;
+                for length in place + 1..=20 {
+                    let text = std::str::from_utf8(&bytes[..length]).unwrap();
+                    let mut written = Vec::new();
+                    add_text(&mut written, text);
+                    assert_eq!(written, serde_json::to_vec(text).unwrap(), "{text:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// The same bytes as the library's.
+        #[test]
+        fn texts_are_written_as_serde_json_does(name in any::<String>(), value in any::<String>()) {
+            let written = object(|event| event.map("map", [(&name, &value)]));
+            let expected = json!({"map": Value::Object([(name, value.into())].into_iter().collect())});
+            prop_assert_eq!(written, serde_json::to_vec(&expected).unwrap());
+        }
+    }
+}
