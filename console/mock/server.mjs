@@ -100,7 +100,7 @@ export async function start(port = 3001, gatewayPort = 3000) {
     const query = url.searchParams;
     const parse = () => (body.length ? JSON.parse(body) : {});
     let m;
-    if (path === '/_handlerd/overview') return { body: { version: '0.1.0', account_id: '000000000000', region: 'us-east-1', http_url: `http://127.0.0.1:${gatewayPort}`, template: false, handlers: 'handlers', interpreter: 'python3.12', functions: [...functions.values()].map((fn) => ({ name: fn.name, state: fn.state ?? 'Active', reason: fn.reason, runtime: 'python3.12', last_modified: fn.modified, source: 'handlers', description: fn.settings.Description, urls: urls(fn), minutes: minutes(fn) })).sort((a, b) => (a.name < b.name ? -1 : 1)), problems: [] } };
+    if (path === '/_handlerd/overview') return { body: { version: '0.1.0', account_id: '000000000000', region: 'us-east-1', http_url: `http://127.0.0.1:${gatewayPort}`, template: false, handlers: 'handlers', interpreter: 'python3.12', functions: [...functions.values()].map((fn) => ({ name: fn.name, state: fn.state ?? 'Active', reason: fn.reason, runtime: 'python3.12', last_modified: fn.modified, source: 'handlers', description: fn.settings.Description, urls: urls(fn), minutes: minutes(fn) })).sort((a, b) => (a.name < b.name ? -1 : 1)), problems: [], isolation: { tier: 1, parts: ['files', 'other processes', 'signals'], missing: [] } } };
     if (path === '/_handlerd/changes' || (path === '/_handlerd/logs' && query.get('follow'))) {
       const set = path.endsWith('logs') ? followers.logs : followers.changes;
       const one = { response, name: query.get('function') };

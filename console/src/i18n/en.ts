@@ -50,6 +50,8 @@ export const en = {
   'list.spark': 'Last hour: {all} invocations, {bad} errors, median {p50}',
   'list.empty': 'No functions yet',
   'list.empty_text': 'Create one here, or save a lambda_function.py in a folder below {folder}: it appears at once.',
+  'list.isolation': 'Isolation of handlers: tier {tier} ({parts})',
+  'list.isolation_missing': 'Not in force: {missing}',
   'list.none': 'No function matches “{search}”',
   'list.clear': 'Show all',
   'create.title': 'Create function',

@@ -51,6 +51,8 @@ export const ko: Record<keyof typeof en, string> = {
   'list.spark': '최근 1시간: 호출 {all}회, 오류 {bad}회, 중앙값 {p50}',
   'list.empty': '아직 함수가 없습니다',
   'list.empty_text': '여기서 만들거나 {folder} 아래 폴더에 lambda_function.py를 저장하세요. 바로 나타납니다.',
+  'list.isolation': '핸들러 격리: {tier}단계 ({parts})',
+  'list.isolation_missing': '적용되지 않음: {missing}',
   'list.none': '“{search}”에 맞는 함수가 없습니다',
   'list.clear': '모두 보기',
   'create.title': '함수 만들기',

@@ -8,8 +8,10 @@ export interface Listed {
 export interface Problem { severity: string; path: string; line: number; text: string }
 export interface Overview {
   version: string; account_id: string; region: string; http_url: string; template: boolean; handlers: string | null;
-  interpreter: string; functions: Listed[]; problems: Problem[];
+  interpreter: string; functions: Listed[]; problems: Problem[]; isolation: Isolation | null;
 }
+// What keeps handlers in; null before any has run.
+export interface Isolation { tier: number; parts: string[]; missing: { part: string; tier: number; why: string }[] }
 export interface Configuration {
   FunctionName: string; FunctionArn: string; Runtime: string; Handler: string; CodeSha256: string; CodeSize: number;
   Description: string; MemorySize: number; Timeout: number; LastModified: string; RevisionId: string; State?: string;

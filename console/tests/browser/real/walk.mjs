@@ -317,6 +317,7 @@ await step('the queue: a dead event, retried and discarded', async () => {
 await step('the list is live as files change on disk; search, deep link, back button', async () => {
   await go('#/');
   await link('hello').waitFor();
+  await page.getByText(/^Isolation of handlers: tier \d \(/).waitFor();
   disk('from_disk', 'lambda_function.py', 'def lambda_handler(event, context):\n    return 1\n');
   await link('from_disk').waitFor();
   disk('from_disk', 'function.yaml', 'Timeout: nonsense\n');
