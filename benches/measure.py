@@ -114,7 +114,7 @@ def lambda_handler(event, context):
 STANDARD = "import base64, datetime, decimal, hashlib, json, logging, re, urllib.request, uuid"
 
 
-def cold_starts(handlerd, machine, imports, times, python=None):
+def cold_starts(handlerd, machine, imports, times, python=None, options=()):
     """Seconds from a request that finds no environment to its answer: the one environment there
     was is killed first, and has gone before the request is sent."""
 
@@ -122,7 +122,7 @@ def cold_starts(handlerd, machine, imports, times, python=None):
         write_function(folder, "hello", WHO_AM_I.format(imports=imports), Timeout=30)
 
     def command(machine, port, folder):
-        return handlerd_command(machine, port, folder, python)
+        return [*handlerd_command(machine, port, folder, python), *options]
 
     server = handlerd.start(machine, command=command, prepare=prepare)
     try:

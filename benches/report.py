@@ -196,8 +196,13 @@ def starts(results):
 
 def own(results):
     figures, rows = results["handlerd"], []
-    for imports in ("plain", "stdlib", "boto3"):
-        taken = figures.get(f"cold_{imports}")
+    for name, imports in (
+        ("plain", "plain"),
+        ("stdlib", "stdlib"),
+        ("boto3", "boto3"),
+        ("preloaded", "boto3 with `--preload boto3`"),
+    ):
+        taken = figures.get(f"cold_{name}")
         if taken:
             p50, p99 = milliseconds(taken, 0.5), milliseconds(taken, 0.99)
             rows.append([f"new environment to first answer, {imports}, ms", p50, p99, len(taken)])
@@ -271,6 +276,7 @@ def goals(results):
         add("p50 at c=1 over axum hello's", 80, 50, delays[0][1] - delays[1][1], " us")
     add("new environment to first answer, plain, p50", 6, 3, p50(own.get("cold_plain")), " ms")
     add("the same with boto3 at module level, p50", 8, 4, p50(own.get("cold_boto3")), " ms")
+    add("the same with `--preload boto3`, p50", 8, 4, p50(own.get("cold_preloaded")), " ms")
     if saves:
         add("save to new code, p50", 15, 6, p50(saves["seconds"]), " ms")
         add("stale answers kept", 0, 0, saves["stale"])

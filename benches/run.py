@@ -151,6 +151,8 @@ class Run:
         if "boto3" not in self.missing:
             python = machine.bin("python", "boto3")
             own_figure("cold_boto3", measure.cold_starts, "import boto3", 20, python)
+            preload = ("--preload", "boto3")
+            own_figure("cold_preloaded", measure.cold_starts, "import boto3", 20, python, preload)
         embedding = self.peer(report.EMBED)
         if embedding:
             rounds, seconds = self.options.rounds, self.options.seconds
