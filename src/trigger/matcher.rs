@@ -413,8 +413,7 @@ mod tests {
     proptest! {
         /// Against a regular expression of the same meaning.
         #[test]
-        fn stars_match_as_in_a_regular_expression(pattern in "[ab*]{1,8}", value in "[ab]{0,12}") {
-            prop_assume!(!pattern.contains("**"));
+        fn stars_match_as_in_a_regular_expression(pattern in r"\*?([ab]{1,2}\*?){1,4}", value in "[ab]{0,12}") {
             let meant = format!("^(?s:{})$", pattern.replace('*', ".*"));
             let Ok(Text::Wildcard(pieces)) = wildcard(&pattern) else { panic!() };
             let expected = regex::Regex::new(&meant).unwrap().is_match(&value);
