@@ -17,6 +17,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::process::Pid;
 
+use crate::defences;
 use crate::environment;
 use crate::forker::{Forker, Leisure, os_error, set_process_name, threads};
 use crate::isolation::{Confinement, Interpreter, Isolation};
@@ -38,6 +39,8 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
         // SAFETY: the default action runs no code.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // Named in a variable; those of a child are its function's.
+    let _ = defences::off("");
     give_way();
     let isolation = Isolation::enter();
     let forker = Forker::new(control, 0).map_err(os_error)?;

@@ -46,6 +46,12 @@ pub fn descriptors(pid: i64) -> usize {
     entries(Path::new(&format!("/proc/{pid}/fd")))
 }
 
+/// What they are, for whoever finds too many.
+pub fn described_descriptors(pid: i64) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+}
+
 /// A field of `/proc/PID/status` that is given in kB.
 pub fn status_kb(pid: i64, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
