@@ -1,7 +1,8 @@
 """The runtime's steps, in the order in which an execution environment takes them.
 
-`prepare` in the zygote; after the fork `start` and `load`; in a template `take_snapshot`, and after its
-forks `restore`; then for each invocation `begin`, and one of the faults if it fails. SystemExit and KeyboardInterrupt pass through: they end the process.
+`prepare` in the zygote, `rehearse` in a child that waits to be needed; after the fork `start` and `load`;
+in a template `take_snapshot`, and after its forks `restore`; then for each invocation `begin`, and one of
+the faults if it fails. SystemExit and KeyboardInterrupt pass through: they end the process.
 """
 
 import contextlib

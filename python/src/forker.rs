@@ -18,6 +18,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use serde::Serialize;
 
 use crate::defences;
 use crate::isolation::{Asked, Births, Registry};
@@ -77,7 +78,7 @@ impl Forker {
     }
 
     pub fn send(&self, report: &Report) -> Result<(), Errno> {
-        send(&self.control, report, None)
+        send(&self.control, report, &[])
     }
 
     /// Runs until the gateway closes the control socket. Returns in the parent only then; returns in a
@@ -210,7 +211,7 @@ impl Forker {
             let report = Report::Crowded { process_name: known.process_name.clone() };
             // Whoever below it wants to fork waits on, until it is killed.
             known.is_ending = true;
-            let _ = send(&self.control, &report, None);
+            let _ = send(&self.control, &report, &[]);
             let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("forked"), Signal::KILL);
         }
     }
@@ -249,29 +250,33 @@ impl Forker {
     /// A child for whoever comes next; in it: what ended it, when it has become something.
     fn fork_spare(&mut self, py: Python<'_>, rehearse: &dyn Fn(), child: &Child<'_>) -> Option<PyResult<()>> {
         let parent = rustix::process::getpid();
-        // Without one, whoever comes next forks.
-        let spare = spare::pair().and_then(|(ours, waiting)| match self.split(py) {
-            Ok(None) => Ok(Err(waiting)),
-            Ok(Some(pid)) => {
-                let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-                let pidfd = pidfd.inspect_err(|_| {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
-                })?;
-                Ok(Ok(Spare::new(pid, pidfd, ours)))
-            }
-            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)),
-        });
-        match spare {
-            Ok(Ok(spare)) => self.spare = Some(spare),
-            Ok(Err(waiting)) => {
-                return Some(match waiting.wait(parent, rehearse) {
+        let Ok((ours, waiting)) = spare::pair() else { return self.do_without_spare() };
+        match self.split(py) {
+            Ok(None) => {
+                drop(ours);
+                Some(match waiting.wait(parent, rehearse) {
                     Some((fork, descriptors)) => child(&fork, parent, descriptors),
                     // SAFETY: ends this process, which has nothing to clean up.
                     None => unsafe { libc::_exit(0) },
-                });
+                })
             }
-            Err(_) => self.asked = None,
+            Ok(Some(pid)) => match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(pidfd) => {
+                    self.spare = Some(Spare::new(pid, pidfd, ours));
+                    None
+                }
+                Err(_) => {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    self.do_without_spare()
+                }
+            },
+            Err(_) => self.do_without_spare(),
         }
+    }
+
+    /// Whoever comes next forks, and then there is another try.
+    fn do_without_spare(&mut self) -> Option<PyResult<()>> {
+        self.asked = None;
         None
     }
 
@@ -315,7 +320,7 @@ impl Forker {
         match pidfd {
             Ok(pidfd) => {
                 let report = Report::Forked { ticket: fork.ticket, pid: number };
-                let _ = send(&self.control, &report, Some(pidfd.as_fd()));
+                let _ = send(&self.control, &report, &[pidfd.as_fd()]);
             }
             Err(error) => {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -354,7 +359,7 @@ impl Forker {
         }
         for (known, exit) in &ended {
             let report = Report::Exited { ticket: known.ticket, exit: *exit };
-            let _ = send(&self.control, &report, None);
+            let _ = send(&self.control, &report, &[]);
         }
         self.sweep();
         // Only now are the answering sides closed: a bomb that is refused at once tries again and again,
@@ -471,15 +476,16 @@ impl ChildSignal {
     }
 }
 
-fn send(control: &OwnedFd, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let message = serde_json::to_vec(report).map_err(|_| Errno::INVAL)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// One message with its descriptors.
+pub fn send(socket: &OwnedFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let message = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if let Some(descriptor) = &descriptor {
-        ancillary.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     loop {
-        match rustix::net::sendmsg(control, &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL) {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
             other => return other.map(drop),
         }

@@ -5,18 +5,14 @@
 //! be. While it waits it rehearses what it will have to do: each page of memory that is written to after a fork
 //! is copied first, which is most of what a new environment takes.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use crate::forker::{receive, set_process_name};
-use crate::protocol::control::{Fork, MOST_DESCRIPTORS};
+use crate::forker::{receive, send, set_process_name};
+use crate::protocol::control::Fork;
 
 /// The zygote's side.
 pub struct Spare {
@@ -42,18 +38,8 @@ impl Spare {
 
     /// Tells it what to be. An error: it is not there any more.
     pub fn become_one(&self, fork: &Fork, descriptors: &[OwnedFd]) -> Result<(), Errno> {
-        let message = serde_json::to_vec(fork).map_err(|_| Errno::INVAL)?;
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        loop {
-            let message = &[IoSlice::new(&message)];
-            match rustix::net::sendmsg(&self.socket, message, &mut ancillary, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                other => return other.map(drop),
-            }
-        }
+        send(&self.socket, fork, &descriptors)
     }
 
     /// It is not needed.
