@@ -30,6 +30,7 @@
 //! | 1 | [`aws`] [`archive`] [`packages`] | tools: AWS-compatible endpoints; zip files; `requirements.txt` |
 //! | ground | [`api`] | an API: routes, stages, authorizers, integrations; what templates come to and the gateway serves |
 //! | ground | [`function`] [`invocation`] [`trigger`] [`destination`] [`config`] | the other nouns, parsed once at the border |
+//! | ground | [`allocator`] | where memory comes from |
 //! | ground | [`egress`] | where the gateway never asks |
 //! | ground | [`hexadecimal`] | bytes as text |
 //! | ground | [`inotify`] | what the kernel has to say about folders |
@@ -120,6 +121,7 @@ pub mod archive;
 pub mod aws;
 pub mod packages;
 
+pub mod allocator;
 pub mod api;
 pub mod config;
 pub mod defences;

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use handlerd::allocator;
 use handlerd::execution_environment::library;
 
 /// Gives memory back after load, and is quick at small allocations.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     // A few megabytes of small values would each be rounded up to huge pages: three times the

@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 8] = [
     &["delivery", "history", "http", "interpreter", "logs", "protocol", "store"],
     &["archive", "aws", "metrics", "packages"],
     &[
+        "allocator",
         "api",
         "config",
         "defences",
@@ -54,10 +55,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http"]),
     ("jsonwebtoken", &["gateway"]),
     ("libloading", &["execution_environment"]),
+    ("libmimalloc_sys", &["allocator"]),
     ("loom", &["protocol"]),
     ("md5", &["event_sources"]),
     ("memchr", &["http", "invoker"]),
-    ("mimalloc", &["main"]),
     ("owo_colors", &["cli"]),
     (
         "percent_encoding",
