@@ -1,7 +1,7 @@
 //! The last invocations of each function, in memory: what they were asked, what they answered, what they
 //! said; and word of each as it ends, for whoever listens.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -35,9 +35,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Kept {
-    /// By the order in which they ended.
-    entries: BTreeMap<u64, Arc<Entry>>,
-    of: HashMap<FunctionName, VecDeque<u64>>,
+    /// Of each function the oldest first, with their numbers in the order in which all ended.
+    of: HashMap<FunctionName, VecDeque<(u64, Arc<Entry>)>>,
     next: u64,
     bytes: usize,
 }
@@ -165,8 +164,8 @@ impl History {
     /// Newest first; `before`: those that ended before this request. `None`: that one is not kept any more.
     pub fn of(&self, function: &str, before: Option<&str>, limit: usize) -> Option<Vec<Arc<Entry>>> {
         let kept = self.lock();
-        let Some(numbers) = kept.of.get(function) else { return before.is_none().then(Vec::new) };
-        let mut entries = numbers.iter().rev().filter_map(|number| kept.entries.get(number));
+        let Some(entries) = kept.of.get(function) else { return before.is_none().then(Vec::new) };
+        let mut entries = entries.iter().rev().map(|(_, entry)| entry);
         if let Some(before) = before {
             entries.find(|entry| entry.request_id == before)?;
         }
@@ -176,20 +175,18 @@ impl History {
     /// The newest of this request: an event that is tried again keeps its id.
     pub fn get(&self, function: &str, request_id: &str) -> Option<Arc<Entry>> {
         let kept = self.lock();
-        let mut entries = kept.of.get(function)?.iter().rev().filter_map(|number| kept.entries.get(number));
+        let mut entries = kept.of.get(function)?.iter().rev().map(|(_, entry)| entry);
         entries.find(|entry| entry.request_id == request_id).cloned()
     }
 
     /// Forgets functions that went away.
     pub fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
         let mut kept = self.lock();
-        let Kept { of, entries, bytes, .. } = &mut *kept;
-        of.retain(|function, numbers| {
+        let Kept { of, bytes, .. } = &mut *kept;
+        of.retain(|function, entries| {
             let stays = is_there(function.as_str());
             if !stays {
-                for number in numbers {
-                    *bytes -= entries.remove(number).map_or(0, |entry| entry.size());
-                }
+                *bytes -= entries.iter().map(|(_, entry)| entry.size()).sum::<usize>();
             }
             stays
         });
@@ -207,21 +204,20 @@ impl Kept {
         if !self.of.contains_key(&entry.function) {
             self.of.insert(entry.function.clone(), VecDeque::new());
         }
-        let numbers = self.of.get_mut(&entry.function).expect("inserted above");
-        numbers.push_back(self.next);
-        let too_many = if numbers.len() > KEPT { numbers.pop_front() } else { None };
-        self.entries.insert(self.next, entry);
+        let entries = self.of.get_mut(&entry.function).expect("inserted above");
+        entries.push_back((self.next, entry));
         self.next += 1;
-        if let Some(gone) = too_many.and_then(|number| self.entries.remove(&number)) {
+        if entries.len() > KEPT
+            && let Some((_, gone)) = entries.pop_front()
+        {
             self.bytes -= gone.size();
         }
         while self.bytes > limit {
-            let Some((_, gone)) = self.entries.pop_first() else { break };
-            self.bytes -= gone.size();
             // The oldest of all is the oldest of its function.
-            if let Some(numbers) = self.of.get_mut(&gone.function) {
-                numbers.pop_front();
-            }
+            let oldest = self.of.values_mut().filter(|entries| !entries.is_empty());
+            let oldest = oldest.min_by_key(|entries| entries.front().map(|(number, _)| *number));
+            let Some((_, gone)) = oldest.and_then(VecDeque::pop_front) else { break };
+            self.bytes -= gone.size();
         }
     }
 }
@@ -284,8 +280,7 @@ mod tests {
         assert!(history.of("quiet", None, 10).unwrap().is_empty());
         assert_eq!(ids(&history.of("f", None, 10).unwrap()), ["id-49", "id-48", "id-47"]);
         let kept = history.lock();
-        assert_eq!(kept.bytes, kept.entries.values().map(|entry| entry.size()).sum::<usize>());
-        assert_eq!(kept.of["f"].len(), kept.entries.len());
+        assert_eq!(kept.bytes, kept.of["f"].iter().map(|(_, entry)| entry.size()).sum::<usize>());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Logs {
         let folder = folder(state_dir);
         std::fs::create_dir_all(&folder)?;
         let queue = Arc::new(Queue::default());
-        let writer = Writer { folder, files: HashMap::default() };
+        let writer = Writer { folder, files: HashMap::default(), clock: Clock::default() };
         std::thread::Builder::new().name("logs".into()).spawn({
             let queue = queue.clone();
             move || queue.write_with(writer)
@@ -172,6 +172,31 @@ impl Record {
 struct Writer {
     folder: PathBuf,
     files: HashMap<String, Open>,
+    clock: Clock,
+}
+
+/// Says times. Most records are of the same second as the one before, which is said already.
+#[derive(Default)]
+struct Clock {
+    second: u64,
+    text: String,
+}
+
+impl Clock {
+    /// `2026-11-22T12:00:00.123Z`
+    fn say(&mut self, time: SystemTime) -> &str {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.text.is_empty() || self.second != since.as_secs() {
+            self.second = since.as_secs();
+            let second = jiff::Timestamp::from_second(self.second as i64).unwrap_or_default();
+            self.text = format!("{second:.3}");
+        }
+        self.text.truncate(self.text.len() - "123Z".len());
+        // The one in front keeps the noughts.
+        self.text.push_str(&itoa::Buffer::new().format(1000 + since.subsec_millis())[1..]);
+        self.text.push('Z');
+        &self.text
+    }
 }
 
 struct Open {
@@ -188,7 +213,7 @@ impl Writer {
             self.files.insert(record.function.clone(), open);
         }
         let pending = &mut self.files.get_mut(&record.function).expect("inserted above").pending;
-        let prefix = [&record.time(), "\t", &record.request_id, "\t"].concat();
+        let prefix = [self.clock.say(record.time), "\t", &record.request_id, "\t"].concat();
         for line in text(&record.text).lines() {
             // A record is one line: what would break it, or dress it up as another, is escaped.
             pending.extend_from_slice(prefix.as_bytes());
@@ -369,6 +394,17 @@ fn read_lines(file: &mut Followed, lines: &mut Vec<Line>) -> std::io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_says_what_a_record_says() {
+        let mut clock = Clock::default();
+        for ms in [0, 7, 999, 1000, 1_700_000_000_045, 1_700_000_000_045, 1_700_000_000_999, 5] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_micros(ms * 1000 + 999);
+            let record =
+                Record { function: String::new(), request_id: String::new(), time, text: Vec::new() };
+            assert_eq!(clock.say(time), record.time());
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back_in_order() {
