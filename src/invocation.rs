@@ -50,7 +50,8 @@ impl Asker {
 
 impl Invocation {
     pub fn new_request_id() -> String {
-        uuid::Uuid::new_v4().to_string()
+        // Not `to_string`, which goes by way of a formatter.
+        uuid::Uuid::new_v4().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
     }
 
     /// A trace header of AWS's form; nothing is sampled here.
@@ -79,7 +80,7 @@ const LINEAGE_LIMIT: usize = 400;
 impl TraceId {
     /// What is valid in the header that a caller sent takes the place of what is new.
     pub fn continuing(mut self, header: Option<&str>) -> Self {
-        for part in header.unwrap_or_default().split(';') {
+        for part in header.into_iter().flat_map(|header| header.split(';')) {
             let Some((name, value)) = part.trim().split_once('=') else { continue };
             let valid = (1..=64).contains(&value.len())
                 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -414,7 +414,7 @@ impl Invoker {
         }
         if let Some(logs) = &self.0.logs {
             logs.append(Record {
-                function: function.name.to_string(),
+                function: function.name.as_str().to_owned(),
                 request_id: invocation.request_id.clone(),
                 time: began,
                 text: log.clone(),
