@@ -20,16 +20,16 @@ mod tampered;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
-use axum::routing::future::RouteFuture;
 use axum::routing::{self, MethodRouter, Route};
 use http::Method;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::http::Answering;
 
 pub use access::Access;
 pub use audit::{Audit, Change, Verdict, entries as audit_entries, verify as verify_audit};
@@ -160,17 +160,10 @@ impl Routes {
 #[derive(Clone)]
 pub struct Guarded(Router);
 
-impl Service<Request> for Guarded {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.0, context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        self.0.call(request)
+impl Answering for Guarded {
+    async fn answer(self, request: Request) -> Response {
+        let Ok(response) = self.0.oneshot(request).await;
+        response
     }
 }
 

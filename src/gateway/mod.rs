@@ -29,10 +29,9 @@ mod routes;
 mod streaming;
 mod web_socket;
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -42,7 +41,7 @@ use crate::api::{self, Api, Integration, IntegrationKind, Kind, PayloadVersion};
 use crate::config::Access;
 use crate::defences;
 use crate::deployment::Deployment;
-use crate::http::Service;
+use crate::http::Answering;
 use crate::invocation::{Asker, Completed, Invocation, Outcome};
 use crate::invoker::{AcceptError, InvokeError, Invoker};
 
@@ -137,18 +136,6 @@ impl Gateway {
         &self.0.client
     }
 
-    /// Always answers; the terminal gets one line.
-    async fn answer(&self, request: HttpRequest<Body>) -> Result<Response<Body>, Infallible> {
-        let began = Instant::now();
-        let method = request.method().clone();
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        assert!(!defences::off("sound-code") || path != "/a-bug-of-ours");
-        let mut line = Line { method, path, function: None, note: None, began, answered: false };
-        let response = self.handle(request, &mut line).await;
-        line.log(response.status().as_u16());
-        Ok(response)
-    }
-
     async fn handle(&self, request: HttpRequest<Body>, line: &mut Line) -> Response<Body> {
         let (head, body) = request.into_parts();
         let located = match request::check_host(&head) {
@@ -229,10 +216,10 @@ impl Gateway {
         };
         let located = locate();
         let function = match &located {
-            Ok(Located::Route(matched)) => matched.route().function().map(str::to_owned),
+            Ok(Located::Route(matched)) => matched.route().function(),
             _ => None,
         };
-        let located = if deployments.settle_routes(function.as_deref()).await { locate() } else { located };
+        let located = if deployments.settle_routes(function).await { locate() } else { located };
         located.map_err(|lost| {
             let error = match lost.error {
                 GatewayError::NotFound { hint: None } => {
@@ -269,7 +256,7 @@ impl Gateway {
         };
         let Integration { kind, timeout } = &matched.route().integration;
         let limit = timeout.unwrap_or_else(|| self.default_timeout(matched.kind()));
-        let answer = async {
+        let answer = pin!(async {
             match kind {
                 IntegrationKind::Function { function, payload, streams, request: mapping, responses } => {
                     let site = self.site();
@@ -301,7 +288,7 @@ impl Gateway {
                 }
                 IntegrationKind::Missing { reason } => Err(GatewayError::Integration(reason.clone())),
             }
-        };
+        });
         let answer = match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(GatewayError::IntegrationTimeout(limit)),
@@ -333,8 +320,8 @@ impl Gateway {
         let function = with_stage_variables(function, matched);
         let request_id = request.invocation_id(matched.kind());
         let event = payload::event(request, matched, version, caller, self.site(), &request_id);
-        let completed = self.invoke(&function, event, &request.trace.for_function(), request_id).await?;
-        self.proxied(completed, request, matched, function, version)
+        let completed = self.invoke(&function, event, request.trace.for_function(), request_id).await?;
+        self.proxied(completed, request, matched, &function, version)
     }
 
     /// The response that a result describes.
@@ -343,7 +330,7 @@ impl Gateway {
         completed: Completed,
         request: &Request,
         matched: &Matched,
-        function: String,
+        function: &str,
         version: PayloadVersion,
     ) -> Result<Response<Body>, GatewayError> {
         match completed.outcome {
@@ -351,7 +338,7 @@ impl Gateway {
                 Err(GatewayError::FunctionError { error_type: error_type(&payload) })
             }
             Outcome::Returned { payload, .. } => payload::response(payload, request, matched, version)
-                .map_err(|malformed| GatewayError::Malformed { function, malformed }),
+                .map_err(|malformed| GatewayError::Malformed { function: function.to_owned(), malformed }),
         }
     }
 
@@ -360,7 +347,7 @@ impl Gateway {
         &self,
         function: &str,
         event: Vec<u8>,
-        trace_id: &str,
+        trace_id: String,
         request_id: String,
     ) -> Result<Completed, GatewayError> {
         let invocation = self.invocation(function, event, trace_id, request_id)?;
@@ -372,7 +359,7 @@ impl Gateway {
         &self,
         function: &str,
         event: Vec<u8>,
-        trace_id: &str,
+        trace_id: String,
         request_id: String,
     ) -> Result<(), GatewayError> {
         if event.len() > ASYNCHRONOUS_EVENT_LIMIT {
@@ -390,7 +377,7 @@ impl Gateway {
         &self,
         function: &str,
         event: Vec<u8>,
-        trace_id: &str,
+        trace_id: String,
         request_id: String,
     ) -> Result<Invocation, GatewayError> {
         if event.len() > EVENT_LIMIT {
@@ -399,7 +386,7 @@ impl Gateway {
         let account = self.invoker().account();
         Ok(Invocation {
             request_id,
-            trace_id: trace_id.to_owned(),
+            trace_id,
             function_arn: account.function_arn(&account.region, function),
             client_context: None,
             event,
@@ -408,19 +395,18 @@ impl Gateway {
     }
 }
 
-/// Not a router's: which route is meant is for the APIs to say.
-impl Service<HttpRequest<Body>> for Gateway {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        let gateway = self.clone();
-        Box::pin(async move { gateway.answer(request).await })
+/// Not by way of a router: which route is meant is for the APIs to say.
+impl Answering for Gateway {
+    /// The terminal gets one line.
+    async fn answer(self, request: HttpRequest<Body>) -> Response<Body> {
+        let began = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        assert!(!defences::off("sound-code") || path != "/a-bug-of-ours");
+        let mut line = Line { method, path, function: None, note: None, began, answered: false };
+        let response = self.handle(request, &mut line).await;
+        line.log(response.status().as_u16());
+        response
     }
 }
 
@@ -449,11 +435,11 @@ impl From<InvokeError> for GatewayError {
 }
 
 /// `${stageVariables.name}` in a function's name or a URL.
-fn with_stage_variables(text: &str, matched: &Matched) -> String {
-    let mut settled = text.to_owned();
-    if text.contains("${stageVariables.") {
+fn with_stage_variables<'a>(text: &'a str, matched: &Matched) -> Cow<'a, str> {
+    let mut settled = Cow::Borrowed(text);
+    if text.contains('$') {
         for (name, value) in &matched.stage().variables {
-            settled = settled.replace(&format!("${{stageVariables.{name}}}"), value);
+            settled = settled.replace(&format!("${{stageVariables.{name}}}"), value).into();
         }
     }
     settled
@@ -544,20 +530,31 @@ impl Line {
 
     fn log(&mut self, status: u16) {
         self.answered = true;
-        let micros = self.began.elapsed().as_micros();
+        let micros = self.began.elapsed().as_micros() as u64;
         let (ms, tenths) = (micros as f64 / 1000.0, (micros + 50) / 100);
-        let (whole, tenth) = (tenths / 10, tenths % 10);
         let Self { method, path, function, note, .. } = self;
         let path = &*crate::logs::escape_control(path);
         let function = function.as_deref().unwrap_or("-");
         let method = method.as_str();
+        // Each request has this line: put together here, it is not formatted piece by piece.
+        let line = [
+            method,
+            " ",
+            path,
+            " ",
+            itoa::Buffer::new().format(status),
+            " ",
+            itoa::Buffer::new().format(tenths / 10),
+            ".",
+            itoa::Buffer::new().format(tenths % 10),
+            " ms",
+        ]
+        .concat();
         match note {
             Some(note) => {
-                tracing::warn!(target: "request", method, path, status, ms, function, "{method} {path} {status} {whole}.{tenth} ms: {note}");
+                tracing::warn!(target: "request", method, path, status, ms, function, "{line}: {note}");
             }
-            None => {
-                tracing::info!(target: "request", method, path, status, ms, function, "{method} {path} {status} {whole}.{tenth} ms")
-            }
+            None => tracing::info!(target: "request", method, path, status, ms, function, "{line}"),
         }
     }
 }

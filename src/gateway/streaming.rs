@@ -43,10 +43,10 @@ pub async fn proxy(
     let request_id = request.invocation_id(matched.kind());
     let event = payload::event(request, matched, version, caller, gateway.site(), &request_id);
     let trace = request.trace.for_function();
-    let invocation = gateway.invocation(&function, event, &trace, request_id.clone())?;
+    let invocation = gateway.invocation(&function, event, trace, request_id.clone())?;
     let mut stream = match gateway.invoker().invoke_streaming(&function, invocation).await? {
         Streamed::Whole(completed) => {
-            return gateway.proxied(completed, request, matched, function, version);
+            return gateway.proxied(completed, request, matched, &function, version);
         }
         Streamed::Stream(stream) => stream,
     };

@@ -2,16 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use crate::defences;
 
 /// What comes of an answer that is being made; `None`: it panicked. It is not asked again then, so that
 /// nobody sees what it has left half-done.
-pub(super) async fn caught<F: Future>(answer: F) -> Option<F::Output> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| {
+pub(super) fn caught<F: Future>(mut answer: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |context| {
         let mut poll = || answer.as_mut().poll(context).map(Some);
         if defences::off("panic-caught") {
             return poll();
@@ -27,20 +26,21 @@ pub(super) async fn caught<F: Future>(answer: F) -> Option<F::Output> {
             }
         }
     })
-    .await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_is_no_answer() {
-        assert_eq!(caught(async { 1 }).await, Some(1));
+        assert_eq!(caught(pin!(async { 1 })).await, Some(1));
         let second = async {
             tokio::task::yield_now().await;
             panic!("a mistake")
         };
-        assert_eq!(caught::<_>(second).await, None::<()>);
+        assert_eq!(caught(pin!(second)).await, None::<()>);
     }
 }

@@ -55,14 +55,13 @@ fn check_http2(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Each ends with a carriage return and a line feed, and neither stands anywhere else.
 fn check_lines(head: &[u8]) -> Result<(), Refusal> {
-    let mut begin = 0;
-    for end in memchr::memchr_iter(b'\n', head) {
-        match &head[begin..end] {
-            [before @ .., b'\r'] if memchr::memchr(b'\r', before).is_none() => begin = end + 1,
-            _ => return Err(Malformed("a line that does not end with CR LF")),
-        }
+    // Looked at as a whole, which compilers turn into a few steps.
+    let pairs = head.iter().zip(head.iter().skip(1));
+    let alone = pairs.fold(false, |found, (one, next)| found | ((*one == b'\r') != (*next == b'\n')));
+    match alone || head.first() == Some(&b'\n') {
+        true => Err(Malformed("a line that does not end with CR LF")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// `METHOD SP target SP HTTP/1.x`, where the target is a path, or a URL that says the same as Host.

@@ -37,7 +37,6 @@ use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tower::ServiceExt;
 
 use crate::defences;
 
@@ -45,7 +44,6 @@ pub use admission::Admission;
 pub use counters::Counters;
 pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
-pub use tower::Service;
 
 use admission::{Lingering, Place, Spare};
 use body::{Delivered, RequestBody, Streamed};
@@ -84,6 +82,11 @@ pub struct Encryption {
     pub cipher_suite: String,
 }
 
+/// Who answers requests, at any time and always: the gateway, the control plane.
+pub trait Answering: Clone + Send + 'static {
+    fn answer(self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+}
+
 /// Puts these words behind the status of a response, where HTTP/1 has words there. False if they
 /// cannot stand there.
 pub fn set_reason<B>(response: &mut Response<B>, words: &str) -> bool {
@@ -100,16 +103,13 @@ pub fn reason<B>(response: &Response<B>) -> Option<&str> {
 /// Serves until `stop` changes, then lets connections finish what they have begun.
 ///
 /// Returns when the last connection has ended; whoever calls sets a limit to that.
-pub async fn serve<S>(
+pub async fn serve(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
     admission: Admission,
-    service: S,
+    service: impl Answering,
     mut stop: watch::Receiver<bool>,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+) {
     // Its connections inherit it.
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!("the kernel takes more of answers than their clients do: {error}");
@@ -185,11 +185,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run<S>(self, builders: Arc<Builders>, service: S, mut stop: watch::Receiver<bool>)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
+    async fn run(self, builders: Arc<Builders>, service: impl Answering, mut stop: watch::Receiver<bool>) {
         let Self { stream, place, tls, peer, admission, _running } = self;
         let _ = stream.set_nodelay(true);
         let pulse = Pulse::new();
@@ -224,11 +220,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn run_encrypted<S>(mut self, stream: Wire, tls: tls::Acceptor, service: S)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
+    async fn run_encrypted(mut self, stream: Wire, tls: tls::Acceptor, service: impl Answering) {
         let handshake = self.admission.limits().handshake;
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(handshake, tls.accept(stream)) => accepted,
@@ -245,10 +237,8 @@ impl Conversation {
         }
     }
 
-    async fn run<S, Stream>(self, stream: Stream, encryption: Option<Encryption>, service: S)
+    async fn run<Stream>(self, stream: Stream, encryption: Option<Encryption>, service: impl Answering)
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { peer, admission, pulse, builders, is_http1, mut stop } = self;
@@ -274,22 +264,19 @@ impl Conversation {
             if let Some(spelling) = spelling {
                 request.extensions_mut().insert(spelling);
             }
-            let answer = match checked {
-                Ok(()) => Ok(service.clone().oneshot(request)),
-                Err(refusal) => Err(refused(&refusal, peer, doorkeeper.counters())),
-            };
-            let (pulse, doorkeeper) = (pulse.clone(), doorkeeper.clone());
+            let (service, pulse, doorkeeper) = (service.clone(), pulse.clone(), doorkeeper.clone());
             // A connection keeps room for it as long as it lives: that of a pointer.
             Box::pin(async move {
-                let mut response = match answer {
-                    Ok(answer) => match bug::caught(answer).await {
-                        Some(answer) => answer?,
+                let mut response = match checked {
+                    // Begun here, where it stays: it is large.
+                    Ok(()) => match bug::caught(pin!(async { service.answer(request).await })).await {
+                        Some(response) => response,
                         None => {
                             count(&doorkeeper.counters().panicked);
                             closing(StatusCode::INTERNAL_SERVER_ERROR)
                         }
                     },
-                    Err(response) => response,
+                    Err(refusal) => refused(&refusal, peer, doorkeeper.counters()),
                 };
                 if doorkeeper.is_leaving()
                     && version != Version::HTTP_2

@@ -205,7 +205,7 @@ async fn invoke(
     let limit = if kind == Kind::Http { HTTP_LIMIT } else { api::REST_TIMEOUT };
     let request_id = Invocation::new_request_id();
     let trace = request.trace.for_function();
-    let completed = tokio::time::timeout(limit, gateway.invoke(function, event, &trace, request_id)).await;
+    let completed = tokio::time::timeout(limit, gateway.invoke(function, event, trace, request_id)).await;
     match completed {
         Err(_) => {
             let reason = format!("{function} did not answer in {} s", limit.as_secs());

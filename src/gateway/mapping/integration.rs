@@ -227,10 +227,10 @@ async fn lambda(
     headers.insert("x-amzn-requestid", id);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     if integration.asynchronous || asks_for_event(&setting.context) {
-        gateway.accept(function, event.into_bytes(), &trace_id, request_id).await?;
+        gateway.accept(function, event.into_bytes(), trace_id, request_id).await?;
         return Ok(Answer { selector: None, body: String::new(), headers });
     }
-    let completed = gateway.invoke(function, event.into_bytes(), &trace_id, request_id).await?;
+    let completed = gateway.invoke(function, event.into_bytes(), trace_id, request_id).await?;
     let version = HeaderValue::try_from(completed.executed_version.as_str());
     headers.extend(version.ok().map(|version| (HeaderName::from_static("x-amz-executed-version"), version)));
     let (payload, selector) = match completed.outcome {

@@ -36,7 +36,7 @@ pub async fn run(
                 let function = with_stage_variables(function, matched);
                 let request_id = Invocation::new_request_id();
                 let trace = request.trace.for_function();
-                let completed = gateway.invoke(&function, event, &trace, request_id).await?;
+                let completed = gateway.invoke(&function, event, trace, request_id).await?;
                 match completed.outcome {
                     Outcome::Returned { payload, .. } => proxied(&payload)
                         .map_err(|reason| GatewayError::Integration(format!("{function} returned {reason}"))),
