@@ -97,7 +97,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut message = Message(String::new());
+        let mut message = Message(String::with_capacity(128));
         event.record(&mut message);
         let time = time_of_day(SystemTime::now());
         let label = match *event.metadata().level() {
@@ -135,10 +135,14 @@ where
 fn time_of_day(time: SystemTime) -> String {
     const DAY_MS: u128 = 24 * 60 * 60 * 1000;
     let ms = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() % DAY_MS) as u32;
-    // The one in front keeps the noughts.
-    let two = |number: u32| itoa::Buffer::new().format(100 + number)[1..].to_owned();
-    let parts = [ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60].map(two);
-    [&parts.join(":"), ".", &itoa::Buffer::new().format(1000 + ms % 1000)[1..]].concat()
+    let parts = [ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000];
+    let mut text = String::with_capacity("12:00:00.123".len());
+    for (part, (length, sign)) in parts.into_iter().zip([(2, ":"), (2, ":"), (2, "."), (3, "")]) {
+        // The one in front keeps the noughts.
+        text.push_str(&itoa::Buffer::new().format(1000 + part)[4 - length..]);
+        text.push_str(sign);
+    }
+    text
 }
 
 struct Message(String);

@@ -11,7 +11,7 @@
 //! | `/_aws/execute-api/ID/STAGE/...`, `/_aws/lambda-url/NAME/...`, `/_aws/elb/NAME/...` | the same, for clients that cannot choose a Host |
 //! | any other host | all APIs together, with and without their stages |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::GatewayError;
@@ -170,14 +170,9 @@ impl Directory {
     /// The best route of all APIs; of equals the first.
     fn among_all(&self, asked: Asked<'_>) -> Result<Located, Lost> {
         let mut best: Option<(Rank, Located)> = None;
-        let mut kinds = std::collections::BTreeSet::new();
-        for entry in &self.entries {
-            if entry.api.kind == Kind::FunctionUrl || entry.api.execute_api_disabled {
-                continue;
-            }
-            if entry.api.kind != Kind::WebSocket {
-                kinds.insert(entry.api.kind);
-            }
+        let asked_of =
+            |entry: &&Entry| entry.api.kind != Kind::FunctionUrl && !entry.api.execute_api_disabled;
+        for entry in self.entries.iter().filter(asked_of) {
             let named = entry.named_stage(asked.path);
             let ways = [named, (!entry.api.stages.is_empty()).then_some((0, asked.path))];
             for (stage, path) in ways.into_iter().flatten() {
@@ -189,17 +184,16 @@ impl Directory {
                 break;
             }
         }
-        match (best, kinds.len()) {
-            (Some((_, located)), _) => Ok(located),
-            (None, 1) => {
-                let kind = kinds.pop_first().unwrap_or(Kind::Http);
-                let mut meant = self.entries.iter().filter(|entry| entry.api.kind == kind);
-                match (meant.next(), meant.next()) {
-                    (Some(entry), None) => Err(Lost::in_api(&entry.api, not_found())),
-                    _ => Err(Lost::among(kind)),
-                }
-            }
-            (None, _) => Err(Lost::among(Kind::Http)),
+        if let Some((_, located)) = best {
+            return Ok(located);
+        }
+        let kinds = self.entries.iter().filter(asked_of).map(|entry| entry.api.kind);
+        let kinds: BTreeSet<Kind> = kinds.filter(|kind| *kind != Kind::WebSocket).collect();
+        let kind = kinds.first().copied().filter(|_| kinds.len() == 1);
+        let mut meant = self.entries.iter().filter(|entry| Some(entry.api.kind) == kind);
+        match (meant.next(), meant.next()) {
+            (Some(entry), None) => Err(Lost::in_api(&entry.api, not_found())),
+            _ => Err(Lost::among(kind.unwrap_or(Kind::Http))),
         }
     }
 

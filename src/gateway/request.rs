@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -23,6 +23,11 @@ pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
 pub const EVENT_LIMIT: usize = 6_291_456;
 /// Of both, a load balancer's.
 pub const LOAD_BALANCER_LIMIT: usize = 1024 * 1024;
+
+/// Names that every request is asked for: those of a text would be read anew each time.
+pub static TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
 
 /// A request with its body.
 pub struct Request {
@@ -40,7 +45,7 @@ pub struct Request {
 impl Request {
     pub fn new(head: Parts, body: Bytes) -> Self {
         let received = jiff::Timestamp::now();
-        let earlier = head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+        let earlier = head.headers.get(&TRACE_ID).and_then(|trace| trace.to_str().ok());
         let trace = Invocation::new_trace_id(received.as_second().max(0) as u64).continuing(earlier);
         let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let uuid = Invocation::new_request_id();
@@ -124,23 +129,25 @@ impl Request {
 }
 
 pub fn host(head: &Parts) -> Cow<'_, str> {
-    let host = head.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = head.headers.get(header::HOST).map(|host| match std::str::from_utf8(host.as_bytes()) {
+        Ok(host) => Cow::Borrowed(host),
+        Err(_) => String::from_utf8_lossy(host.as_bytes()),
+    });
     host.or_else(|| head.uri.authority().map(|authority| authority.as_str().into())).unwrap_or_default()
 }
 
 pub fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
+    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
+    host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
 }
 
 /// Fifteen characters and an equals sign.
 pub fn new_id() -> String {
-    use base64::Engine;
-    let random = uuid::Uuid::new_v4();
-    let mut id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&random.as_bytes()[..12]);
-    id.truncate(15);
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut id = String::with_capacity(16);
+    for byte in &uuid::Uuid::new_v4().as_bytes()[..15] {
+        id.push(char::from(LETTERS[usize::from(byte % 64)]));
+    }
     id.push('=');
     id
 }

@@ -128,7 +128,9 @@ impl Table {
         let mut values = Vec::new();
         let (route, greedy) = self.root.find(method, any, &segments, &mut values)?;
         let names = api.routes[route].path.split('/').filter_map(variable);
-        let parameters = names.zip(values).map(|(name, value)| (name.to_owned(), value)).collect();
+        // Without values nobody looks for names.
+        let parameters =
+            values.into_iter().zip(names).map(|(value, name)| (name.to_owned(), value)).collect();
         Some(Found { route, parameters, rank: if greedy { Rank::Greedy } else { Rank::Full } })
     }
 }
@@ -232,7 +234,7 @@ fn variable(segment: &str) -> Option<&str> {
 }
 
 pub fn decode(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
+    if text.contains('%') { percent_decode_str(text).decode_utf8_lossy() } else { text.into() }
 }
 
 #[cfg(test)]

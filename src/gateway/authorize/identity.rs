@@ -1,7 +1,5 @@
 //! Identity sources: where in a request the caller's identity stands.
 
-use std::borrow::Cow;
-
 use super::super::Site;
 use super::super::context;
 use super::super::payload::{fields::text, query, query_parameter};
@@ -45,7 +43,7 @@ pub fn value(source: &IdentitySource, request: &Request, matched: &Matched, site
         IdentitySource::Header(name) if matched.kind() == Kind::Http => joined_header(request, name),
         IdentitySource::Header(name) => header(request, name),
         IdentitySource::Query(name) if matched.kind() == Kind::Http => {
-            query::joined(request.query()).remove(name.as_str()).map(Cow::into_owned)
+            query::joined(request.query()).get(name).map(str::to_owned)
         }
         IdentitySource::Query(name) => query_parameter(request.query(), name),
         IdentitySource::StageVariable(name) => matched.stage().variables.get(name).cloned(),

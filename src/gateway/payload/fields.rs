@@ -4,16 +4,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::header::HeaderValue;
-use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::super::Site;
-use super::super::request::Request;
+use super::super::request::{FORWARDED_FOR, Request};
+use super::joined::Joined;
 use crate::http::Spelling;
 
 /// Between client and gateway only; nobody passes these on.
-const HOP_BY_HOP: [&str; 7] =
-    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
 
 /// What a REST API leaves out besides.
 const NOT_FOR_REST: [&str; 7] = [
@@ -46,7 +50,7 @@ pub type Fields<'a> = BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>>;
 pub fn lower_case<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
     let mut fields = Fields::new();
     for (name, value) in &request.head.headers {
-        if !HOP_BY_HOP.contains(&name.as_str()) {
+        if !is_hop_by_hop(name.as_str()) {
             fields.entry(name.as_str().into()).or_default().push(text(value));
         }
     }
@@ -84,54 +88,12 @@ pub fn as_spelled<'a>(request: &'a Request, site: &Site) -> Fields<'a> {
         .collect()
 }
 
-/// Name -> value, in the order of names.
-#[derive(Debug, Default)]
-pub struct Joined<'a>(Vec<(&'a str, Cow<'a, str>)>);
-
-impl<'a> Joined<'a> {
-    fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| (*known).cmp(name))
-    }
-
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.place(name).ok().map(|place| &*self.0[place].1)
-    }
-
-    pub fn insert(&mut self, name: &'a str, value: Cow<'a, str>) {
-        match self.place(name) {
-            Ok(place) => self.0[place].1 = value,
-            Err(place) => self.0.insert(place, (name, value)),
-        }
-    }
-
-    fn append(&mut self, name: &'a str, value: Cow<'a, str>) {
-        match self.place(name) {
-            Ok(place) => {
-                let known = self.0[place].1.to_mut();
-                known.push(',');
-                known.push_str(&value);
-            }
-            Err(place) => self.0.insert(place, (name, value)),
-        }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, &**value))
-    }
-}
-
-impl Serialize for Joined<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
-    }
-}
-
 /// Names in lower case; what came several times is joined by commas; cookies stand by themselves.
 pub fn joined<'a>(request: &'a Request, site: &Site, cookies: &mut Vec<&'a str>) -> Joined<'a> {
-    let mut headers = Joined(Vec::with_capacity(request.head.headers.len() + 6));
+    let mut headers = Joined::with_capacity(request.head.headers.len() + 6);
     for (name, value) in &request.head.headers {
         let name = name.as_str();
-        if HOP_BY_HOP.contains(&name) {
+        if is_hop_by_hop(name) {
             continue;
         }
         if name == "cookie" {
@@ -159,7 +121,7 @@ pub fn joined_with_length<'a>(request: &'a Request, site: &Site, cookies: &mut V
 fn added<'a>(request: &'a Request, site: &Site) -> [(&'static str, Cow<'a, str>); 5] {
     let (scheme, port) = request.scheme_and_port(site);
     let mut forwarded = String::new();
-    for earlier in request.head.headers.get_all("x-forwarded-for") {
+    for earlier in request.head.headers.get_all(&FORWARDED_FOR) {
         forwarded.push_str(&text(earlier));
         forwarded.push_str(", ");
     }

@@ -76,7 +76,7 @@ pub fn response(payload: Vec<u8>) -> Result<Response<Body>, Malformed> {
     let body = match first {
         Some(b'"') => serde_json::from_slice::<String>(&payload).map_err(|_| Malformed::NoJson)?.into_bytes(),
         Some(b'{') => {
-            let described: Described = serde_json::from_slice(&payload).map_err(|_| Malformed::NoJson)?;
+            let described = Described::read(&payload).ok_or(Malformed::NoJson)?;
             if described.is_response() {
                 return Ok(described.draft()?.finish("application/json"));
             }

@@ -8,15 +8,19 @@
 //! | `rest` | responses of REST APIs, and the header names that they do not let through |
 //! | `function_url`, `load_balancer` | theirs |
 //! | `fields`, `query`, `text`, `authorizer` | parts of events: headers, query, body, who is asking |
+//! | `joined` | names and values, each name once |
 //! | `json` | how an event becomes text |
 //! | `result` | parts of responses |
+//! | `reader` | the JSON of results |
 
 pub mod authorizer;
 pub mod fields;
 mod function_url;
+mod joined;
 mod json;
 mod load_balancer;
 pub mod query;
+mod reader;
 pub mod rest;
 mod result;
 pub mod text;
@@ -34,7 +38,7 @@ use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::Site;
-use super::request::{Caller, Matched, Request};
+use super::request::{Caller, Matched, REQUEST_ID, Request};
 use crate::api::{Kind, PayloadVersion};
 
 pub use result::Malformed;
@@ -86,7 +90,7 @@ pub fn stamp(headers: &mut HeaderMap, kind: Kind, request: &Request) {
             headers.insert("x-amz-apigw-id", value(&request.id));
         }
         Kind::Http | Kind::WebSocket => {
-            headers.insert("apigw-requestid", value(&request.id));
+            headers.insert(&REQUEST_ID, value(&request.id));
         }
         Kind::FunctionUrl => {
             // A stream has been given its invocation's already.

@@ -1,10 +1,11 @@
 //! A query string in an event: decoded or as it was sent, once or with all values.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
+
+use super::joined::Joined;
 
 /// As sent.
 pub fn raw(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
@@ -22,25 +23,17 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return text.into();
     }
     let spaced = text.replace('+', " ");
     percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned().into()
 }
 
-/// What came several times is joined by commas.
-pub fn joined(query: &str) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
-    let mut parameters: BTreeMap<Cow<'_, str>, Cow<'_, str>> = BTreeMap::new();
+pub fn joined(query: &str) -> Joined<'_> {
+    let mut parameters = Joined::default();
     for (name, value) in decoded(query) {
-        match parameters.get_mut(&name) {
-            Some(known) => {
-                let known = known.to_mut();
-                known.push(',');
-                known.push_str(&value);
-            }
-            None => drop(parameters.insert(name, value)),
-        }
+        parameters.append(name, value);
     }
     parameters
 }
@@ -82,10 +75,7 @@ mod tests {
         assert_eq!(Value::from(all(decoded("z=1&a=b&z=2"))), json!({"z": ["1", "2"], "a": ["b"]}));
         assert_eq!(Value::from(all(raw("z=%20+&z"))), json!({"z": ["%20+", ""]}));
         assert_eq!(Value::from(last(raw("a%20=b%2B&a%20=c"))), json!({"a%20": "c"}));
-        assert_eq!(
-            joined("z=1&a=b&z=2").into_iter().collect::<Vec<_>>(),
-            [("a".into(), "b".into()), ("z".into(), "1,2".into())]
-        );
+        assert_eq!(joined("z=1&a=b&z=2").iter().collect::<Vec<_>>(), [("a", "b"), ("z", "1,2")]);
         assert!(last(decoded("")).is_empty());
     }
 }

@@ -8,9 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+
+use super::reader::Reader;
 
 /// Why a result cannot be made into a response: AWS answers 500 or 502 and says nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -217,6 +218,24 @@ pub struct Described {
 }
 
 impl Described {
+    /// `None`: it is no object.
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        let mut described = Self::default();
+        Reader::new(payload)?.object(|key, reader| {
+            let place = match key {
+                "statusCode" => &mut described.status_code,
+                "cookies" => &mut described.cookies,
+                "headers" => &mut described.headers,
+                "body" => &mut described.body,
+                "isBase64Encoded" => &mut described.is_base64_encoded,
+                _ => return reader.any::<IgnoredAny>().map(drop),
+            };
+            *place = Some(reader.value()?);
+            Some(())
+        })?;
+        Some(described)
+    }
+
     /// With a `statusCode`, whatever that is.
     pub fn is_response(&self) -> bool {
         self.status_code.is_some()
@@ -228,51 +247,6 @@ impl Described {
         draft.headers(self.headers, own_name)?;
         draft.body(self.body, self.is_base64_encoded == Some(Value::Bool(true)))?;
         Ok(draft)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum Key {
-    StatusCode,
-    Cookies,
-    Headers,
-    Body,
-    IsBase64Encoded,
-    #[serde(other)]
-    Unknown,
-}
-
-impl<'de> Deserialize<'de> for Described {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Described;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Described, A::Error> {
-                let mut described = Described::default();
-                while let Some(key) = map.next_key()? {
-                    let place = match key {
-                        Key::StatusCode => &mut described.status_code,
-                        Key::Cookies => &mut described.cookies,
-                        Key::Headers => &mut described.headers,
-                        Key::Body => &mut described.body,
-                        Key::IsBase64Encoded => &mut described.is_base64_encoded,
-                        Key::Unknown => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    *place = Some(map.next_value()?);
-                }
-                Ok(described)
-            }
-        }
-        deserializer.deserialize_map(Keys)
     }
 }
 

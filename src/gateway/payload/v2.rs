@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::Site;
 use super::super::request::{Caller, Matched, Request, without_port};
 use super::super::routes::decode;
+use super::joined::Joined;
 use super::result::{Described, Draft, Malformed};
 use super::{authorizer, fields, json, protocol, query, text};
 
@@ -18,7 +19,7 @@ pub struct Event<'a> {
     pub raw_path: &'a str,
     pub raw_query_string: &'a str,
     pub cookies: Vec<&'a str>,
-    pub headers: fields::Joined<'a>,
+    pub headers: Joined<'a>,
     pub request_context: RequestContext<'a>,
     pub path_parameters: &'a [(String, String)],
     pub stage_variables: Option<&'a BTreeMap<String, String>>,
@@ -49,17 +50,17 @@ impl Event<'_> {
     /// In AWS's order; absent and null are different things.
     pub fn text(&self) -> Vec<u8> {
         json::object(|event| {
-            event.text("version", "2.0");
+            event.plain("version", "2.0");
             event.text("routeKey", self.route_key);
             event.text("rawPath", self.raw_path);
             event.text("rawQueryString", self.raw_query_string);
             if !self.cookies.is_empty() {
                 event.texts("cookies", self.cookies.iter().copied());
             }
-            event.map("headers", self.headers.iter());
+            event.fields("headers", self.headers.iter());
             let query = query::joined(self.raw_query_string);
             if !query.is_empty() {
-                event.map("queryStringParameters", &query);
+                event.map("queryStringParameters", query.iter());
             }
             event.object("requestContext", |context| self.add_context(context));
             if !self.path_parameters.is_empty() {
@@ -79,7 +80,7 @@ impl Event<'_> {
 
     fn add_context(&self, context: &mut json::Object<'_>) {
         let of = &self.request_context;
-        context.text("accountId", of.account_id);
+        context.plain("accountId", of.account_id);
         context.text("apiId", of.api_id);
         if let Some(authorizer) = &of.authorizer {
             context.value("authorizer", authorizer);
@@ -87,16 +88,16 @@ impl Event<'_> {
         context.text("domainName", of.domain_name);
         context.text("domainPrefix", of.domain_name.split('.').next().unwrap_or_default());
         context.object("http", |http| {
-            http.text("method", of.http.method);
+            http.plain("method", of.http.method);
             http.text("path", of.http.path);
-            http.text("protocol", of.http.protocol);
-            http.text("sourceIp", of.http.source_ip);
+            http.plain("protocol", of.http.protocol);
+            http.plain("sourceIp", of.http.source_ip);
             http.text("userAgent", self.headers.get("user-agent").unwrap_or_default());
         });
-        context.text("requestId", of.request_id);
+        context.plain("requestId", of.request_id);
         context.text("routeKey", self.route_key);
         context.text("stage", of.stage);
-        context.text("time", &of.time);
+        context.plain("time", &of.time);
         context.number("timeEpoch", of.time_epoch);
     }
 }
@@ -146,8 +147,8 @@ pub fn event(request: &Request, matched: &Matched, caller: &Caller, site: &Site)
 pub fn response(payload: Vec<u8>) -> Result<Response<Body>, Malformed> {
     let first = payload.iter().copied().find(|byte| !byte.is_ascii_whitespace());
     let body = match first {
-        Some(b'{') => match serde_json::from_slice::<Described>(&payload) {
-            Ok(described) if described.is_response() => {
+        Some(b'{') => match Described::read(&payload) {
+            Some(described) if described.is_response() => {
                 return Ok(described.draft()?.finish("text/plain; charset=utf-8"));
             }
             _ => payload,
