@@ -4,6 +4,7 @@
 //! and a larger block. But all that mimalloc hands out is aligned well enough for nearly everything.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::pin::Pin;
 
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
@@ -60,6 +61,14 @@ unsafe impl GlobalAlloc for Mimalloc {
         };
         block.cast()
     }
+}
+
+/// `Box::pin` for what is large: its room is there before it is, so that it is made in it. Otherwise all of
+/// it would be moved there, with much that is not even set.
+#[inline]
+pub fn pinned<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let room = Box::new_uninit();
+    Box::into_pin(Box::write(room, make()))
 }
 
 #[cfg(test)]

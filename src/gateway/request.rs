@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use http::header::AsHeaderName;
 use http::request::Parts;
 use http::{HeaderName, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -103,12 +104,12 @@ impl Request {
     }
 
     /// The first value of this header, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
     pub fn user_agent(&self) -> &str {
-        self.header("user-agent").unwrap_or_default()
+        self.header(header::USER_AGENT).unwrap_or_default()
     }
 
     /// `24/Nov/2025:23:12:00 +0000`

@@ -38,7 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::defences;
+use crate::{allocator, defences};
 
 pub use admission::Admission;
 pub use counters::Counters;
@@ -266,7 +266,7 @@ impl Conversation {
             }
             let (service, pulse, doorkeeper) = (service.clone(), pulse.clone(), doorkeeper.clone());
             // A connection keeps room for it as long as it lives: that of a pointer.
-            Box::pin(async move {
+            allocator::pinned(|| async move {
                 let mut response = match checked {
                     // Begun here, where it stays: it is large.
                     Ok(()) => match bug::caught(pin!(async { service.answer(request).await })).await {

@@ -8,16 +8,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::allocator;
+
 /// A mistake of ours has ended it.
 #[derive(Debug)]
 pub struct Panicked;
 
-/// The output of `work`, which is ended by nothing but itself.
-pub fn detached<F>(work: F) -> Detached<F>
+/// The output of the work that is made, which is ended by nothing but itself.
+pub fn detached<F>(work: impl FnOnce() -> F) -> Detached<F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    Detached(Some(Box::pin(work)))
+    Detached(Some(allocator::pinned(work)))
 }
 
 pub struct Detached<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
@@ -67,7 +69,7 @@ mod tests {
                 done.send(7).unwrap();
             }
         };
-        let mut waiting = Box::pin(detached(work));
+        let mut waiting = Box::pin(detached(|| work));
         tokio::select! {
             _ = waiting.as_mut() => unreachable!("it waits itself"),
             () = begun.notified() => {}
@@ -83,7 +85,7 @@ mod tests {
             tokio::task::yield_now().await;
             7
         };
-        assert_eq!(detached(work).await.unwrap(), 7);
+        assert_eq!(detached(|| work).await.unwrap(), 7);
     }
 
     #[tokio::test]
@@ -92,6 +94,6 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a mistake")
         };
-        assert!(detached::<_>(work).await.map(|(): ()| ()).is_err());
+        assert!(detached(|| work).await.map(|(): ()| ()).is_err());
     }
 }

@@ -231,12 +231,12 @@ impl Invoker {
         for _ in 0..TRIES_WITH_THE_DEAD {
             let (function, acquired, permit) = self.find(name).await?;
             let invoker = self.clone();
-            let run = async move {
+            let run = || async move {
                 let _permit = permit;
                 invoker.run(&function, acquired, invocation, None).await
             };
             let ended = match defences::off("detached-invocation") {
-                true => Ok(Box::pin(run).await),
+                true => Ok(Box::pin(run()).await),
                 false => detached(run).await,
             };
             match ended.map_err(|Panicked| bug("it panicked; what is written above says where"))? {

@@ -120,12 +120,10 @@ pub fn joined_with_length<'a>(request: &'a Request, site: &Site, cookies: &mut V
 /// What the gateway says about the request in every event.
 fn added<'a>(request: &'a Request, site: &Site) -> [(&'static str, Cow<'a, str>); 5] {
     let (scheme, port) = request.scheme_and_port(site);
-    let mut forwarded = String::new();
-    for earlier in request.head.headers.get_all(&FORWARDED_FOR) {
-        forwarded.push_str(&text(earlier));
-        forwarded.push_str(", ");
+    let mut forwarded = request.source_ip();
+    for earlier in request.head.headers.get_all(&FORWARDED_FOR).iter().rev() {
+        forwarded = [&text(earlier), ", ", &forwarded].concat();
     }
-    forwarded.push_str(&request.source_ip());
     [
         ("host", request.host()),
         ("x-amzn-trace-id", ["Root=", &request.trace.root].concat().into()),

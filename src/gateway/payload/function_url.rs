@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::Response;
+use http::header::CONTENT_TYPE;
 
 use super::super::Site;
 use super::super::request::{Caller, Identity, Matched, Request, without_port};
@@ -36,7 +37,7 @@ pub fn event(
         headers.insert("x-amzn-tls-cipher-suite", encryption.cipher_suite.as_str().into());
         headers.insert("x-amzn-tls-version", encryption.version.as_str().into());
     }
-    let is_text = text::is_like_text(request.header("content-type"));
+    let is_text = text::is_like_text(request.header(CONTENT_TYPE));
     let body = text::text_or_base64(&request.body, is_text);
     let is_signed = matches!(caller.identity, Identity::Iam(_));
     let event = Event {

@@ -143,7 +143,8 @@ fn has_special(bytes: &[u8]) -> bool {
     }
 }
 
-fn is_special(byte: u8) -> bool {
+/// Whether this byte cannot stand in a text by itself.
+pub fn is_special(byte: u8) -> bool {
     (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 

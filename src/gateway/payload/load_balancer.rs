@@ -3,6 +3,7 @@
 
 use axum::body::Body;
 use http::Response;
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -52,7 +53,7 @@ pub fn event(request: &Request, matched: &Matched, site: &Site) -> Vec<u8> {
         fields.insert("x-amzn-trace-id".into(), vec![trace.into()]);
     }
     let is_encoded = request.head.headers.contains_key(http::header::CONTENT_ENCODING);
-    let is_text = !is_encoded && text::is_text(request.header("content-type"));
+    let is_text = !is_encoded && text::is_text(request.header(CONTENT_TYPE));
     let body = text::text_or_base64(&request.body, is_text);
     let pairs = query::raw(request.query());
     let (target_group_arn, multi) = target_group(matched);

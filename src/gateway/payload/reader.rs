@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::json::is_special;
+
 /// What is left to be read.
 pub struct Reader<'a>(&'a str);
 
@@ -51,7 +53,8 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_spaces(&mut self) {
-        self.0 = self.0.trim_start_matches([' ', '\n', '\r', '\t']);
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        self.0 = &self.0[self.0.bytes().take_while(is_space).count()..];
     }
 
     fn sign(&mut self, sign: u8) -> Option<()> {
@@ -62,39 +65,33 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Option<Cow<'a, str>> {
         self.skip_spaces();
-        let rest = self.0.strip_prefix('"')?;
-        // Up to `from` it has been copied.
-        let (mut text, mut from, mut at) = (String::new(), 0, 0);
+        let mut rest = self.0.strip_prefix('"')?;
+        let mut text = String::new();
         loop {
-            match rest.as_bytes().get(at)? {
-                b'"' => break,
-                b'\\' => {
-                    let character = match rest.as_bytes().get(at + 1)? {
-                        same @ (b'"' | b'\\' | b'/') => char::from(*same),
-                        b'n' => '\n',
-                        b'r' => '\r',
-                        b't' => '\t',
-                        // Numbers of characters, and what is no escape.
-                        _ => return self.any().map(Cow::Owned),
-                    };
-                    if from == 0 {
-                        text.reserve(rest.len().min(1024));
+            let (plain, mark) = rest.split_at(rest.bytes().position(is_special)?);
+            let (character, after) = match mark.as_bytes() {
+                [b'"', ..] => {
+                    self.0 = &mark[1..];
+                    if text.is_empty() {
+                        return Some(Cow::Borrowed(plain));
                     }
-                    text.push_str(&rest[from..at]);
-                    text.push(character);
-                    at += 2;
-                    from = at;
+                    text.push_str(plain);
+                    return Some(Cow::Owned(text));
                 }
-                0..=0x1f => return None,
-                _ => at += 1,
+                [b'\\', same @ (b'"' | b'\\' | b'/'), ..] => (char::from(*same), &mark[2..]),
+                [b'\\', b'n', ..] => ('\n', &mark[2..]),
+                [b'\\', b'r', ..] => ('\r', &mark[2..]),
+                [b'\\', b't', ..] => ('\t', &mark[2..]),
+                // Numbers of characters, and what is no text.
+                _ => return self.any().map(Cow::Owned),
+            };
+            if text.is_empty() {
+                text.reserve(rest.len().min(1024));
             }
+            text.push_str(plain);
+            text.push(character);
+            rest = after;
         }
-        self.0 = &rest[at + 1..];
-        if from == 0 {
-            return Some(Cow::Borrowed(&rest[..at]));
-        }
-        text.push_str(&rest[from..at]);
-        Some(Cow::Owned(text))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use http::Response;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::super::Site;
@@ -110,7 +111,7 @@ pub fn event(request: &Request, matched: &Matched, caller: &Caller, site: &Site)
     let source_ip = request.source_ip();
     let mut cookies = Vec::new();
     let headers = fields::joined_with_length(request, site, &mut cookies);
-    let is_text = text::is_text(request.header("content-type"));
+    let is_text = text::is_text(request.header(CONTENT_TYPE));
     let body = text::text_or_base64(&request.body, is_text);
     let route_key = matched.route().key();
     let event = Event {
