@@ -2,10 +2,11 @@
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = Vec::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.extend_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    let mut text = vec![0; 2 * bytes.len()];
+    let (pairs, _) = text.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
     String::from_utf8(text).expect("digits are text")
 }

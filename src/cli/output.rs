@@ -135,14 +135,17 @@ where
 fn time_of_day(time: SystemTime) -> String {
     const DAY_MS: u128 = 24 * 60 * 60 * 1000;
     let ms = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() % DAY_MS) as u32;
-    let parts = [ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000];
-    let mut text = String::with_capacity("12:00:00.123".len());
-    for (part, (length, sign)) in parts.into_iter().zip([(2, ":"), (2, ":"), (2, "."), (3, "")]) {
-        // The one in front keeps the noughts.
-        text.push_str(&itoa::Buffer::new().format(1000 + part)[4 - length..]);
-        text.push_str(sign);
+    let mut text = *b"00:00:00.000";
+    for (end, mut part) in [(2, ms / 3_600_000), (5, ms / 60_000 % 60), (8, ms / 1000 % 60), (12, ms % 1000)]
+    {
+        let mut place = end;
+        while part > 0 {
+            place -= 1;
+            text[place] += (part % 10) as u8;
+            part /= 10;
+        }
     }
-    text
+    String::from_utf8(text.into()).expect("digits are text")
 }
 
 struct Message(String);

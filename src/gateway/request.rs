@@ -145,12 +145,10 @@ pub fn without_port(host: &str) -> &str {
 /// Fifteen characters and an equals sign.
 pub fn new_id() -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut id = String::with_capacity(16);
-    for byte in &uuid::Uuid::new_v4().as_bytes()[..15] {
-        id.push(char::from(LETTERS[usize::from(byte % 64)]));
-    }
-    id.push('=');
-    id
+    let mut id = Vec::with_capacity(16);
+    id.extend(uuid::Uuid::new_v4().as_bytes()[..15].iter().map(|byte| LETTERS[usize::from(byte % 64)]));
+    id.push(b'=');
+    String::from_utf8(id).expect("letters are text")
 }
 
 /// Where a request goes, and how it matched.

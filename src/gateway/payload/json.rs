@@ -137,7 +137,7 @@ fn has_special(bytes: &[u8]) -> bool {
     }
     match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => {
-            one_of_eight(u64::from_le_bytes(*first)) || one_of_eight(u64::from_le_bytes(*last))
+            (specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last))) != 0
         }
         _ => bytes.iter().any(|&byte| is_special(byte)),
     }
@@ -153,12 +153,13 @@ fn one_of_sixteen(sixteen: &[u8; 16]) -> bool {
     sixteen.iter().fold(false, |found, &byte| found | is_special(byte))
 }
 
-fn one_of_eight(eight: u64) -> bool {
+/// The lowest bit that is set is the highest of the first byte that is special.
+pub fn specials(eight: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     // Borrows reach the high bit of a byte that is less; those that had it set are taken out.
     let less_than = |eight: u64, byte: u8| eight.wrapping_sub(ONES * u64::from(byte)) & !eight & (ONES << 7);
     let equal = |byte: u8| less_than(eight ^ (ONES * u64::from(byte)), 1);
-    less_than(eight, b' ') | equal(b'"') | equal(b'\\') != 0
+    less_than(eight, b' ') | equal(b'"') | equal(b'\\')
 }
 
 #[cfg(test)]

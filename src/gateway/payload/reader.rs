@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::json::is_special;
+use super::json::{is_special, specials};
 
 /// What is left to be read.
 pub struct Reader<'a>(&'a str);
@@ -65,33 +65,43 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Option<Cow<'a, str>> {
         self.skip_spaces();
-        let mut rest = self.0.strip_prefix('"')?;
-        let mut text = String::new();
+        let bytes = self.0.strip_prefix('"')?.as_bytes();
+        let plain = bytes.iter().position(|&byte| is_special(byte))?;
+        if bytes[plain] == b'"' {
+            let (text, rest) = self.0.split_at(plain + 1);
+            self.0 = &rest[1..];
+            return Some(Cow::Borrowed(&text[1..]));
+        }
+        let (mut text, mut from, mut to) = (Vec::new(), 0, 0);
         loop {
-            let (plain, mark) = rest.split_at(rest.bytes().position(is_special)?);
-            let (character, after) = match mark.as_bytes() {
-                [b'"', ..] => {
-                    self.0 = &mark[1..];
-                    if text.is_empty() {
-                        return Some(Cow::Borrowed(plain));
-                    }
-                    text.push_str(plain);
-                    return Some(Cow::Owned(text));
+            if text.len() < to + 8 {
+                text.resize(2 * to + 256, 0);
+            }
+            // Eight bytes are copied at once, of which those count that stand for themselves.
+            if let Some(eight) = bytes[from..].first_chunk::<8>() {
+                text[to..to + 8].copy_from_slice(eight);
+                let count = specials(u64::from_le_bytes(*eight)).trailing_zeros() as usize / 8;
+                (from, to) = (from + count, to + count);
+                if count == 8 {
+                    continue;
                 }
-                [b'\\', same @ (b'"' | b'\\' | b'/'), ..] => (char::from(*same), &mark[2..]),
-                [b'\\', b'n', ..] => ('\n', &mark[2..]),
-                [b'\\', b'r', ..] => ('\r', &mark[2..]),
-                [b'\\', b't', ..] => ('\t', &mark[2..]),
+            }
+            let (byte, length) = match bytes[from..] {
+                [b'"', ..] => break,
+                [b'\\', same @ (b'"' | b'\\' | b'/'), ..] => (same, 2),
+                [b'\\', b'n', ..] => (b'\n', 2),
+                [b'\\', b'r', ..] => (b'\r', 2),
+                [b'\\', b't', ..] => (b'\t', 2),
+                [same, ..] if !is_special(same) => (same, 1),
                 // Numbers of characters, and what is no text.
                 _ => return self.any().map(Cow::Owned),
             };
-            if text.is_empty() {
-                text.reserve(rest.len().min(1024));
-            }
-            text.push_str(plain);
-            text.push(character);
-            rest = after;
+            text[to] = byte;
+            (from, to) = (from + length, to + 1);
         }
+        self.0 = &self.0[from + 2..];
+        text.truncate(to);
+        String::from_utf8(text).ok().map(Cow::Owned)
     }
 }
 
@@ -152,6 +162,25 @@ mod tests {
         ] {
             let read = read(json.as_bytes());
             assert!(read.is_some() && read == read_by_library(json.as_bytes()), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_escape_is_seen_at_each_place() {
+        for escape in ["\\\"", "\\n", "\\u0041", "\u{1}", "\\", "é"] {
+            for place in 0..20 {
+                for length in place..20 {
+                    let mut text = "a".repeat(length);
+                    text.insert_str(place, escape);
+                    for json in [
+                        format!("{{\"{text}\":1}}"),
+                        format!("{{\"k\":\"{text}\"}}"),
+                        format!("{{\"k\":\"{text}"),
+                    ] {
+                        assert_eq!(read(json.as_bytes()), read_by_library(json.as_bytes()), "{json}");
+                    }
+                }
+            }
         }
     }
 
