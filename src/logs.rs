@@ -214,7 +214,7 @@ impl Writer {
         }
         let pending = &mut self.files.get_mut(&record.function).expect("inserted above").pending;
         let prefix = [self.clock.say(record.time), "\t", &record.request_id, "\t"].concat();
-        for line in text(&record.text).lines() {
+        for line in lines(&text(&record.text)) {
             // A record is one line: what would break it, or dress it up as another, is escaped.
             pending.extend_from_slice(prefix.as_bytes());
             pending.extend_from_slice(escape_control(line).as_bytes());
@@ -256,6 +256,22 @@ fn write_out(path: &Path, open: &mut Open) -> std::io::Result<()> {
 /// Nearly always it is UTF-8, which is soon seen; what is not is replaced.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
+/// As `str::lines` has them, whose search looks at one byte after the other.
+fn lines(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', text.as_bytes()).map_or(text.len(), |end| end + 1);
+        let (line, rest) = text.split_at(end);
+        text = rest;
+        if line.is_empty() {
+            return None;
+        }
+        Some(match line.strip_suffix('\n') {
+            Some(line) => line.strip_suffix('\r').unwrap_or(line),
+            None => line,
+        })
+    })
 }
 
 /// Control characters, made visible; tabs stay.
@@ -394,6 +410,13 @@ fn read_lines(file: &mut Followed, lines: &mut Vec<Line>) -> std::io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_the_librarys() {
+        for text in ["", "\n", "a", "a\n", "a\r\n\nb\r", "\r\n", "é\n\n", "a\rb\nc\r\n"] {
+            assert_eq!(lines(text).collect::<Vec<_>>(), text.lines().collect::<Vec<_>>(), "{text:?}");
+        }
+    }
 
     #[test]
     fn the_clock_says_what_a_record_says() {

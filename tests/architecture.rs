@@ -58,7 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libmimalloc_sys", &["allocator"]),
     ("loom", &["protocol"]),
     ("md5", &["event_sources"]),
-    ("memchr", &["http", "invoker"]),
+    ("memchr", &["http", "invoker", "logs"]),
     ("owo_colors", &["cli"]),
     (
         "percent_encoding",

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::address::{Asked, Directory, Located};
 use super::error::{About, GatewayError, check_headers};
-use super::request::{AcceptedKey, Caller, Identity, Matched, Request, check_host};
+use super::request::{AcceptedKey, Caller, Identity, Matched, Request};
 use super::routes::{Table, decode, wildcard};
 use super::{Site, authorize, context, cors, mapping, payload, streaming, web_socket};
 use crate::api::{Api, Cors, Domain, GatewayResponse, Integration, Kind, PayloadVersion, Route, Stage};
@@ -268,7 +268,6 @@ pub fn fits_slowly(pattern: &[u8], text: &[u8]) -> bool {
 pub fn events(raw: &[u8], result: &[u8]) {
     let Some(request) = request(raw) else { return };
     let site = site();
-    let _ = check_host(&request.head);
     for kind in KINDS {
         let matched = matched(kind, &request);
         for caller in callers(result) {

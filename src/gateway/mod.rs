@@ -138,11 +138,7 @@ impl Gateway {
 
     async fn handle(&self, request: HttpRequest<Body>, line: &mut Line) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let located = match request::check_host(&head) {
-            Ok(()) => self.locate(&head).await,
-            Err(error) => Err(Lost { kind: Kind::Http, api: None, error }),
-        };
-        let matched = match located {
+        let matched = match self.locate(&head).await {
             Ok(Located::Route(matched)) => matched,
             Ok(Located::WebSocket { api, stage, path }) => {
                 let about = Request::new(head.clone(), Bytes::new());

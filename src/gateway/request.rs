@@ -240,18 +240,6 @@ pub struct IamUser {
     pub user_arn: String,
 }
 
-/// hyper lets a request without a Host, or with two, through.
-pub fn check_host(head: &Parts) -> Result<(), GatewayError> {
-    let hosts = head.headers.get_all(header::HOST).iter().count();
-    match head.version {
-        http::Version::HTTP_11 if hosts != 1 => {
-            Err(GatewayError::BadRequest("a request needs exactly one Host header"))
-        }
-        _ if hosts > 1 => Err(GatewayError::BadRequest("a request needs exactly one Host header")),
-        _ => Ok(()),
-    }
-}
-
 pub async fn read_body(head: &Parts, body: Body, limit: usize) -> Result<Bytes, GatewayError> {
     let announced =
         head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -28,14 +28,14 @@ pub(super) fn check(
     }
     // It is seen here as hyper sees it, or it is not served.
     let head = spelling.ok_or(Malformed("a head that is not where it should be"))?.bytes();
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().map(|host| host.as_bytes());
+    if hosts.next().is_some() || (host.is_none() && version == Version::HTTP_11) {
         return Err(Malformed("not exactly one Host"));
     }
     if !defences::off("bare-line-feed-check") {
         check_lines(head)?;
     }
-    let host = headers.get(header::HOST).map(|host| host.as_bytes());
     check_target(head, host)?;
     check_framing(headers, head)
 }

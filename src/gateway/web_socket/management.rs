@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::super::error::GatewayError;
-use super::super::request::{self, check_host};
+use super::super::request;
 use super::super::{Gateway, Line};
 use super::connections::Refused;
 use crate::api::Api;
@@ -24,7 +24,6 @@ pub async fn answer(
     line: &mut Line,
 ) -> Result<Response<Body>, GatewayError> {
     let (head, body) = request.into_parts();
-    check_host(&head)?;
     let connections = gateway.connections();
     let mut refuse = |status: u16, kind: &str, message: Option<&str>, note: String| {
         line.note = Some(note);
