@@ -4,8 +4,10 @@
 //! Input that has several parts has a line `----` between them. Whatever it is, nothing panics, and
 //! what each function asserts holds.
 
+use std::cell::Cell;
+
 use crate::protocol::frame::{Answer, Request};
-use crate::protocol::mailbox::{CAPACITY, Found, Office};
+use crate::protocol::mailbox::{CAPACITY, Found, Office, SLOTS};
 use crate::{archive as archives, control_plane, deployment, gateway, http, store as stores, trigger};
 
 pub type Target = fn(&[u8]);
@@ -133,7 +135,7 @@ pub fn store(input: &[u8]) {
 }
 
 /// What an environment writes: into the pipe, and into the memory that it shares with the gateway, where
-/// the first five bytes say whose turn it is and how long it is.
+/// the first five bytes say whose turn it is and how long the frame is.
 pub fn frames(input: &[u8]) {
     if let Ok(Some((request, length))) = Request::decode(input) {
         assert!(length <= input.len());
@@ -144,20 +146,26 @@ pub fn frames(input: &[u8]) {
     answer(input);
     let Some((claims, data)) = input.split_at_checked(5) else { return };
     thread_local! {
-        static SHARED: (Office, std::fs::File) = {
+        static SHARED: (Office, std::fs::File, Cell<u64>) = {
             let (office, descriptor) = Office::create().expect("shared memory");
-            (office, descriptor.into())
+            (office, descriptor.into(), Cell::new(0))
         };
     }
-    SHARED.with(|(office, shared)| {
+    SHARED.with(|(office, shared, collected)| {
         use std::os::unix::fs::FileExt;
-        // Behind a page of its own words stands the frame; see `protocol::mailbox`.
+        // A page of words, 64 bytes of them for each slot, and the slots behind it; see `protocol::mailbox`.
+        let slot = collected.get() % SLOTS as u64;
+        if office.asked() == 0 {
+            office.leave(b"");
+        }
         let write = |bytes: &[u8], place| shared.write_all_at(bytes, place).expect("there is room");
-        write(&data[..data.len().min(CAPACITY)], 4096);
-        write(&claims[1..], 64);
-        write(&u32::from(claims[0]).to_ne_bytes(), 0);
+        write(&data[..data.len().min(CAPACITY)], 4096 + slot * CAPACITY as u64);
+        write(&claims[1..], slot * 64 + 4);
+        write(&u32::from(claims[0]).to_ne_bytes(), slot * 64);
         let mut frame = vec![7];
-        match office.collect(&mut frame) {
+        let found = office.collect(&mut frame);
+        collected.set(collected.get() + u64::from(found != Found::Nothing));
+        match found {
             Found::Here => {
                 assert!(frame[0] == 7 && frame.len() <= CAPACITY + 1);
                 answer(&frame[1..]);

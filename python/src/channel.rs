@@ -2,11 +2,13 @@
 //! what does not fit into it.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
+use crate::defences;
 use crate::forker::os_error;
 use crate::protocol::frame::{Answer, Kind, Request};
 use crate::protocol::mailbox::{Desk, Place};
@@ -20,18 +22,32 @@ pub struct Channel {
     desk: &'static Desk,
     answers: &'static OwnedFd,
     requests: OwnedFd,
+    /// The pipe of what is printed.
+    output: OwnedFd,
     /// A request that came through the pipe.
     incoming: Vec<u8>,
     /// The answer, until it is sent.
     pub outgoing: Vec<u8>,
     /// Voluntary context switches up to the last answer.
     waits: i64,
+    /// Those among the ones since then that were a wait for the request.
+    slept: i64,
+    began: Instant,
 }
 
 impl Channel {
-    pub fn new(desk: Desk, requests: OwnedFd, answers: OwnedFd) -> Self {
-        let (desk, answers) = (Box::leak(Box::new(desk)), Box::leak(Box::new(answers)));
-        Self { desk, requests, answers, incoming: Vec::new(), outgoing: Vec::new(), waits: 0 }
+    pub fn new(desk: Desk, [requests, answers, output]: [OwnedFd; 3]) -> Self {
+        Self {
+            desk: Box::leak(Box::new(desk)),
+            answers: Box::leak(Box::new(answers)),
+            requests,
+            output,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            waits: 0,
+            slept: 0,
+            began: Instant::now(),
+        }
     }
 
     /// Waits for a request; `serve` reads it and writes the answer's payload behind the room that
@@ -42,8 +58,9 @@ impl Channel {
         py: Python<'_>,
         serve: impl FnOnce(&Request<'_>, Option<&Py<Outlet>>, &mut Vec<u8>) -> PyResult<Kind>,
     ) -> PyResult<bool> {
-        self.desk.wait().map_err(os_error)?;
-        let frame = match self.desk.take() {
+        self.slept = self.desk.wait().map_err(os_error)?;
+        self.began = Instant::now();
+        let frame = match self.desk.request() {
             Some(frame) => frame,
             None if read_frame(&self.requests, &mut self.incoming)? => &self.incoming,
             None => return Ok(false),
@@ -80,23 +97,34 @@ impl Channel {
 
     /// The last word on a stream follows its pieces through the pipe.
     fn finish(&mut self, kind: Kind, nonce: u64, in_stream: bool) -> PyResult<()> {
-        self.fill_header(kind, nonce);
-        if in_stream {
-            return self.write();
+        let has_printed = self.fill_header(kind, nonce);
+        // What was printed belongs to this request: the gateway reads it before the next one prints.
+        let goes_on = !has_printed || defences::off("own-output");
+        if in_stream || self.desk.leave(&self.outgoing, goes_on) == Place::Pipe {
+            self.write()?;
+            self.desk.has_answered_by_pipe();
         }
-        match self.desk.leave(&self.outgoing) {
-            Place::Here => Ok(()),
-            Place::Pipe => self.write(),
-        }
+        Ok(())
     }
 
-    fn fill_header(&mut self, kind: Kind, nonce: u64) {
+    /// Whether it says that something was printed.
+    fn fill_header(&mut self, kind: Kind, nonce: u64) -> bool {
         let usage = usage();
-        // One wait lies between two answers anyway: the one for the request.
-        let has_waited = usage.ru_nvcsw - self.waits > 1;
+        let has_waited = usage.ru_nvcsw - self.waits > self.slept;
         self.waits = usage.ru_nvcsw;
-        let answer = Answer { kind, has_waited, nonce, max_memory_kib: usage.ru_maxrss as u32, payload: &[] };
+        // A handler may have closed it: then the gateway had better look.
+        let has_printed = rustix::io::ioctl_fionread(&self.output) != Ok(0);
+        let answer = Answer {
+            kind,
+            has_waited,
+            has_printed,
+            nonce,
+            max_memory_kib: usage.ru_maxrss as u32,
+            took_us: u32::try_from(self.began.elapsed().as_micros()).unwrap_or(u32::MAX),
+            payload: &[],
+        };
         answer.finish(&mut self.outgoing, 0);
+        has_printed
     }
 
     fn write(&self) -> PyResult<()> {

@@ -164,8 +164,8 @@ fn prepare_process(
     rustix::stdio::dup2_stderr(output)?;
     let up = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, HIGH_DESCRIPTORS);
     // The memory stays mapped when its descriptors are closed.
-    let (requests_end, answers_end) = (up(requests)?, up(answers)?);
-    let channel = Channel::new(Desk::open(mailbox, gateway, up(bell)?)?, requests_end, answers_end);
+    let pipes = [up(requests)?, up(answers)?, up(output)?];
+    let channel = Channel::new(Desk::open(mailbox, gateway, up(bell)?)?, pipes);
     let moved = control.as_ref().map(up).transpose()?;
     if is_template != moved.is_some() {
         return Err(Errno::BADF);

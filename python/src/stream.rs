@@ -36,7 +36,15 @@ impl Outlet {
     }
 
     fn frame(&self, py: Python<'_>, kind: Kind, payload: &[u8]) -> PyResult<()> {
-        let answer = Answer { kind, has_waited: false, nonce: self.nonce, max_memory_kib: 0, payload: &[] };
+        let answer = Answer {
+            kind,
+            has_waited: false,
+            has_printed: false,
+            nonce: self.nonce,
+            max_memory_kib: 0,
+            took_us: 0,
+            payload: &[],
+        };
         let header = answer.header(payload.len());
         // Other threads of the handler run on while this one waits.
         py.detach(|| write(self.answers, &header, payload)).map_err(os_error)

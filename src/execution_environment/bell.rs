@@ -6,6 +6,7 @@
 //! works as well.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub fn bell() -> Result<&'static Bell, Errno> {
         let _ = BELL.set(Bell {
             pull: BellPull::create()?,
             waiting: Mutex::default(),
+            to_rouse: Mutex::default(),
+            has_hooks: AtomicBool::new(false),
             somebody_waits: Notify::new(),
         });
     }
@@ -34,6 +37,8 @@ pub fn bell() -> Result<&'static Bell, Errno> {
 /// The gateway's thread is about to sleep.
 pub fn before_sleep() {
     if let Some(bell) = BELL.get() {
+        bell.has_hooks.store(true, Ordering::Relaxed);
+        bell.rouse();
         bell.pull.may_sleep(|| bell.wake_answered());
     }
 }
@@ -48,6 +53,10 @@ pub struct Bell {
     pub pull: BellPull,
     /// Mailboxes that somebody waits at.
     waiting: Mutex<Vec<Arc<Mailbox>>>,
+    /// Mailboxes where something was left ahead, and nobody has been woken for it.
+    to_rouse: Mutex<Vec<Arc<Mailbox>>>,
+    /// [`before_sleep`] is called.
+    has_hooks: AtomicBool,
     somebody_waits: Notify,
 }
 
@@ -55,6 +64,9 @@ pub struct Bell {
 pub struct Mailbox {
     pub office: Office,
     visitor: Mutex<Visitor>,
+    /// On the bell's list of those to rouse.
+    to_rouse: AtomicBool,
+    last_nonce: AtomicU64,
 }
 
 #[derive(Default)]
@@ -74,15 +86,25 @@ pub enum Rung {
     Overdue,
 }
 
+/// So many requests are worth a system call and a change of processes.
+const WORTH_WAKING: usize = 4;
+
 /// The clock's beat.
 const BEAT: Duration = Duration::from_millis(4);
 
 impl Mailbox {
     pub fn new(office: Office) -> Arc<Self> {
-        Arc::new(Self { office, visitor: Mutex::default() })
+        let last_nonce = AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1);
+        let to_rouse = AtomicBool::new(false);
+        Arc::new(Self { office, visitor: Mutex::default(), to_rouse, last_nonce })
     }
 
-    /// A new request is about to be left: the clock begins anew.
+    /// A number that no request to this environment had before.
+    pub fn next_nonce(&self) -> u64 {
+        self.last_nonce.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// The answer to another request is waited for: the clock begins anew.
     pub fn begin(&self) {
         self.visitor.lock().unwrap().strokes = 0;
     }
@@ -112,10 +134,28 @@ impl Bell {
                 self.somebody_waits.notified().await;
             }
             tokio::time::sleep(BEAT).await;
+            self.rouse();
             self.go_through(|visitor| {
                 visitor.strokes = visitor.strokes.saturating_add(1);
                 visitor.strokes == 2
             });
+        }
+    }
+
+    /// Something was left ahead: the environment, if it sleeps, is woken for several at once, or when the
+    /// gateway has nothing else to do.
+    pub fn left_ahead(&self, mailbox: &Arc<Mailbox>) {
+        if mailbox.office.has_unbegun(WORTH_WAKING) || !self.has_hooks.load(Ordering::Relaxed) {
+            mailbox.office.rouse();
+        } else if !mailbox.to_rouse.swap(true, Ordering::Relaxed) {
+            self.to_rouse.lock().unwrap().push(mailbox.clone());
+        }
+    }
+
+    fn rouse(&self) {
+        for mailbox in self.to_rouse.lock().unwrap().drain(..) {
+            mailbox.to_rouse.store(false, Ordering::Relaxed);
+            mailbox.office.rouse();
         }
     }
 

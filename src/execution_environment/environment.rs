@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::bell::Rung;
+use super::bell::{Mailbox, Rung};
 use super::isolation;
-use super::line::{Expected, Line, Taken};
+use super::line::{Expected, Letter, Line, Taken};
 use super::memory::{self, Usage};
 use super::output::Output;
 use super::stream::{self, Speaker};
@@ -39,15 +39,67 @@ pub struct Environment {
     _template: Option<Arc<Template>>,
     /// Taken by the first invocation.
     init: Option<InitReport>,
-    next_nonce: u64,
+    /// The request that it has been left already, if that is so.
+    pub asked: Option<Asked>,
     max_memory_kib: u32,
     /// The same after its first invocation.
     memory_at_first_kib: Option<u32>,
     /// Whether the last invocation waited for anything, or only computed.
     pub has_waited: bool,
+    /// Whether it took longer than most do.
+    pub was_slow: bool,
     /// Set once anything has happened after which the process must not be used again.
     spoiled: bool,
     pub idle_since: Instant,
+}
+
+/// A request that has been left.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub nonce: u64,
+    pub since: Instant,
+}
+
+/// What an environment is asked for, as it is written into its mailbox.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub invocation: &'a Invocation,
+    pub timeout: Duration,
+}
+
+impl Ask<'_> {
+    pub fn frame(self, nonce: u64, streams: bool) -> Vec<u8> {
+        let deadline = SystemTime::now() + self.timeout;
+        let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        let mut frame = Vec::new();
+        Request {
+            nonce,
+            deadline_ms: deadline_ms as u64,
+            streams,
+            request_id: &self.invocation.request_id,
+            trace_id: &self.invocation.trace_id,
+            function_arn: &self.invocation.function_arn,
+            client_context: self.invocation.client_context.as_deref(),
+            cognito_identity: None,
+            event: &self.invocation.event,
+        }
+        .encode(&mut frame);
+        frame
+    }
+}
+
+/// What a phase begins with.
+enum Begins<'a> {
+    /// The environment speaks first.
+    Init,
+    /// A request: what of it has not been left yet.
+    Request(Asked, &'a [u8]),
+}
+
+impl Begins<'_> {
+    fn is_request(&self) -> bool {
+        matches!(self, Self::Request(..))
+    }
 }
 
 /// What the init phase took and printed; the first invocation reports it.
@@ -241,15 +293,16 @@ impl Environment {
             temporary_folder,
             _template: template,
             init: None,
-            next_nonce: random(),
+            asked: None,
             max_memory_kib: 0,
             memory_at_first_kib: None,
             has_waited: true,
+            was_slow: true,
             spoiled: false,
             idle_since: began,
         };
         drop(origin);
-        let mut finished = environment.phase(None, None, began, limit).await;
+        let mut finished = environment.phase(Begins::Init, None, began, limit, |_, _| ()).await;
         match &mut finished.ended {
             Ended::Answered { kind: Kind::Ready, payload } => {
                 let wall = SystemTime::now().checked_sub(began.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -270,31 +323,32 @@ impl Environment {
     }
 
     /// One invocation, from request to answer, timeout or death. With a `speaker` the answer may be a
-    /// stream.
+    /// stream. `is_slow` is called once it has taken longer than most do.
     pub async fn invoke(
         &mut self,
-        invocation: &Invocation,
-        timeout: Duration,
+        ask: Ask<'_>,
         speaker: Option<&mut Speaker>,
+        is_slow: impl FnOnce(&Arc<Function>, &Arc<Mailbox>),
     ) -> Finished {
         let began = Instant::now();
-        self.next_nonce = self.next_nonce.wrapping_add(1);
-        let deadline = SystemTime::now() + timeout;
-        let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
-        let mut frame = Vec::new();
-        Request {
-            nonce: self.next_nonce,
-            deadline_ms: deadline_ms as u64,
-            streams: speaker.is_some(),
-            request_id: &invocation.request_id,
-            trace_id: &invocation.trace_id,
-            function_arn: &invocation.function_arn,
-            client_context: invocation.client_context.as_deref(),
-            cognito_identity: None,
-            event: &invocation.event,
+        self.was_slow = false;
+        self.line.mailbox.begin();
+        if let Some(asked) = self.asked.take() {
+            self.line.mailbox.office.release();
+            return self.phase(Begins::Request(asked, &[]), speaker, began, ask.timeout, is_slow).await;
         }
-        .encode(&mut frame);
-        self.phase(Some(&frame), speaker, began, timeout).await
+        let asked = Asked { nonce: self.line.mailbox.next_nonce(), since: began };
+        let frame = ask.frame(asked.nonce, speaker.is_some());
+        if speaker.is_some() {
+            self.line.mailbox.office.attend();
+        }
+        let unsent = self.line.leave(&frame);
+        self.phase(Begins::Request(asked, unsent), speaker, began, ask.timeout, is_slow).await
+    }
+
+    /// Where requests are left for it.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.line.mailbox
     }
 
     pub fn take_init(&mut self) -> Option<InitReport> {
@@ -306,6 +360,11 @@ impl Environment {
         let rested = self.idle_since.elapsed() > Duration::from_millis(1);
         let is_gone = self.process.has_exited() || (rested && self.process.is_gone());
         !self.spoiled && !is_gone
+    }
+
+    /// It must not be used again.
+    pub fn spoil(&mut self) {
+        self.spoiled = true;
     }
 
     pub fn pid(&self) -> i32 {
@@ -327,28 +386,39 @@ impl Environment {
         &self.temporary_folder.path
     }
 
-    /// Sends `frame`, if any, and waits for one answer: both phases are this.
+    /// Waits for one answer: both phases are this.
     async fn phase(
         &mut self,
-        frame: Option<&[u8]>,
+        begins: Begins<'_>,
         mut speaker: Option<&mut Speaker>,
         began: Instant,
         limit: Duration,
+        is_slow: impl FnOnce(&Arc<Function>, &Arc<Mailbox>),
     ) -> Finished {
         let deadline = began + limit;
         let mut output = Output::default();
-        let (ended, max_memory_kib) =
-            self.exchange(frame, speaker.as_deref_mut(), deadline, &mut output).await;
-        let duration = began.elapsed();
-        // All that the handler had printed before it answered is in the pipe already.
-        self.line.drain_output(&mut output);
+        let is_request = begins.is_request();
+        let since = if let Begins::Request(asked, _) = &begins { asked.since } else { began };
+        let ended = self.exchange(begins, speaker.as_deref_mut(), deadline, &mut output, is_slow).await;
+        let (ended, duration, has_printed, max_memory_kib) = match ended {
+            // How long it took is the environment's word: it may have answered before it was listened to.
+            Ok(Letter { kind, payload, took, has_printed, max_memory_kib, .. }) => {
+                let duration = if is_request { took.min(since.elapsed()) } else { began.elapsed() };
+                (Ended::Answered { kind, payload }, duration, has_printed, max_memory_kib)
+            }
+            Err((ended, max_memory_kib)) => (ended, began.elapsed(), true, max_memory_kib),
+        };
+        if has_printed || self.spoiled {
+            // All that the handler had printed before it answered is in the pipe already.
+            self.line.drain_output(&mut output);
+        }
         if !matches!(ended, Ended::Answered { .. }) {
             self.spoiled = true;
             self.process.kill();
         }
         // A process that is gone cannot be asked any more; what it used before is the best there is.
         self.max_memory_kib = self.max_memory_kib.max(max_memory_kib);
-        if frame.is_some() && matches!(ended, Ended::Answered { .. }) {
+        if is_request && matches!(ended, Ended::Answered { .. }) {
             self.replace_before_it_is_full();
         }
         let max_memory_mb = match ended {
@@ -357,7 +427,7 @@ impl Environment {
         };
         let has_begun = speaker.is_some_and(|speaker| speaker.has_begun());
         let untouched =
-            matches!(ended, Ended::Exited(_)) && frame.is_some() && !has_begun && self.line.is_untouched();
+            matches!(ended, Ended::Exited(_)) && is_request && !has_begun && self.line.is_untouched();
         Finished {
             ended,
             untouched,
@@ -387,26 +457,29 @@ impl Environment {
         }
     }
 
+    /// The answer, or how it ended without one and what memory it had used.
     async fn exchange(
         &mut self,
-        frame: Option<&[u8]>,
+        begins: Begins<'_>,
         mut speaker: Option<&mut Speaker>,
         deadline: Instant,
         output: &mut Output,
-    ) -> (Ended, u32) {
-        if speaker.is_some() {
-            self.line.mailbox.office.attend();
-        }
+        is_slow: impl FnOnce(&Arc<Function>, &Arc<Mailbox>),
+    ) -> Result<Letter, (Ended, u32)> {
         let deadline = if defences::off("timeout-kill") { deadline + FOR_EVER } else { deadline };
-        let expected = Expected { nonce: frame.map_or(0, |_| self.next_nonce), init: frame.is_none() };
-        let mut unsent = frame.map_or(&[][..], |frame| self.line.leave(frame));
+        let (expected, mut unsent) = match begins {
+            Begins::Init => (Expected { nonce: 0, init: true }, &[][..]),
+            Begins::Request(asked, unsent) => (Expected { nonce: asked.nonce, init: false }, unsent),
+        };
+        let is_request = !expected.init;
+        let mut is_slow = Some(is_slow);
         let bell = self.line.bell;
-        if frame.is_some() && unsent.is_empty() && speaker.is_none() {
+        if is_request && unsent.is_empty() && speaker.is_none() {
             // Most invocations are over in a moment. Until one has taken longer than that, nothing
             // but its answer is waited for.
             match bell.answered(&self.line.mailbox).await {
                 Rung::Answer => return self.collected(expected).await,
-                Rung::Overdue => {}
+                Rung::Overdue => self.takes_long(is_slow.take()),
             }
         }
         let mut look = Instant::now() + memory::INTERVAL;
@@ -421,7 +494,7 @@ impl Environment {
             };
             tokio::select! {
                 biased;
-                rung = bell.answered(&self.line.mailbox), if frame.is_some() => {
+                rung = bell.answered(&self.line.mailbox), if is_request => {
                     if rung == Rung::Answer {
                         // What has begun as a stream ends in the pipe.
                         return match &speaker {
@@ -429,6 +502,7 @@ impl Environment {
                             _ => self.collected(expected).await,
                         };
                     }
+                    self.takes_long(is_slow.take());
                 }
                 // Before what an environment could keep busy without end.
                 () = &mut timer => {
@@ -436,7 +510,7 @@ impl Environment {
                     if now >= deadline {
                         let peak = memory::peak_kib(self.process.pid);
                         self.process.kill();
-                        return (Ended::TimedOut, peak);
+                        return Err((Ended::TimedOut, peak));
                     }
                     let limit = self.function.configuration.memory_mb;
                     // Aside: an invocation that has not taken so long needs no room for it.
@@ -446,12 +520,12 @@ impl Environment {
                         Usage::TooManyProcesses if defences::off("process-limit") => {}
                         Usage::TooMuchMemory => {
                             self.process.kill();
-                            return (Ended::OutOfMemory, 0);
+                            return Err((Ended::OutOfMemory, 0));
                         }
                         Usage::TooManyProcesses => {
                             self.process.kill();
                             memory::tell_crowded(self.function.name.as_str());
-                            return (Ended::Exited(self.process.exited().await), 0);
+                            return Err((Ended::Exited(self.process.exited().await), 0));
                         }
                     }
                     look = now + memory::INTERVAL;
@@ -472,10 +546,10 @@ impl Environment {
                     match readable.map_err(drop).and_then(|()| self.line.read_answers()) {
                         Ok(()) => {}
                         // The mailbox cannot be closed; how the process ends is told elsewhere.
-                        Err(()) if frame.is_some() => self.line.answers_are_open = false,
+                        Err(()) if is_request => self.line.answers_are_open = false,
                         // The other end is closed: the process is ending, or has closed what it
                         // cannot answer without.
-                        Err(()) => return (self.exit(deadline).await, 0),
+                        Err(()) => return Err((self.exit(deadline).await, 0)),
                     }
                     let taken = match speaker.as_deref_mut() {
                         Some(speaker) => {
@@ -513,34 +587,41 @@ impl Environment {
                         (collected, _) => collected,
                     };
                     return match last {
-                        Taken::Answer { kind, payload, max_memory_kib, .. } => {
+                        Taken::Answer(letter) => {
                             self.spoiled = true;
-                            (Ended::Answered { kind, payload }, max_memory_kib)
+                            Ok(letter)
                         }
-                        _ => (Ended::Exited(exit), 0),
+                        _ => Err((Ended::Exited(exit), 0)),
                     };
                 }
             }
         }
     }
 
-    async fn collected(&mut self, expected: Expected) -> (Ended, u32) {
+    fn takes_long(&mut self, is_slow: Option<impl FnOnce(&Arc<Function>, &Arc<Mailbox>)>) {
+        if let Some(is_slow) = is_slow {
+            self.was_slow = true;
+            is_slow(&self.function, &self.line.mailbox);
+        }
+    }
+
+    async fn collected(&mut self, expected: Expected) -> Result<Letter, (Ended, u32)> {
         let taken = self.line.collect(expected);
         self.believe(taken).await
     }
 
     /// An answer is the end of the phase; nonsense is the end of the process.
-    async fn believe(&mut self, taken: Taken) -> (Ended, u32) {
+    async fn believe(&mut self, taken: Taken) -> Result<Letter, (Ended, u32)> {
         match taken {
-            Taken::Answer { kind, payload, max_memory_kib, has_waited } => {
-                self.has_waited = has_waited;
+            Taken::Answer(letter) => {
+                self.has_waited = letter.has_waited;
                 self.spoiled |= self.line.is_soiled;
-                (Ended::Answered { kind, payload }, max_memory_kib)
+                Ok(letter)
             }
-            Taken::TooLong => (Ended::StreamTooLong, memory::peak_kib(self.process.pid)),
+            Taken::TooLong => Err((Ended::StreamTooLong, memory::peak_kib(self.process.pid))),
             Taken::Incomplete | Taken::Malformed => {
                 self.process.kill();
-                (Ended::Exited(self.process.exited().await), 0)
+                Err((Ended::Exited(self.process.exited().await), 0))
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::unix::pipe;
 
@@ -54,15 +55,20 @@ impl Ends {
 /// An answer that may be one.
 pub enum Taken {
     Incomplete,
-    Answer {
-        kind: Kind,
-        payload: Vec<u8>,
-        max_memory_kib: u32,
-        has_waited: bool,
-    },
+    Answer(Letter),
     Malformed,
     /// A stream is longer than it may be.
     TooLong,
+}
+
+/// An answer, copied out.
+pub struct Letter {
+    pub kind: Kind,
+    pub payload: Vec<u8>,
+    pub max_memory_kib: u32,
+    pub has_waited: bool,
+    pub has_printed: bool,
+    pub took: Duration,
 }
 
 /// What counts as the answer.
@@ -103,7 +109,6 @@ impl Line {
 
     /// Leaves a request. What is to be written into the pipe comes back.
     pub fn leave<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        self.mailbox.begin();
         match self.mailbox.office.leave(frame) {
             Place::Here => &[],
             Place::Pipe => frame,
@@ -237,10 +242,12 @@ impl Expected {
 }
 
 fn taken(answer: &Answer<'_>) -> Taken {
-    Taken::Answer {
+    Taken::Answer(Letter {
         kind: answer.kind,
         payload: answer.payload.to_vec(),
         max_memory_kib: answer.max_memory_kib,
         has_waited: answer.has_waited,
-    }
+        has_printed: answer.has_printed,
+        took: Duration::from_micros(answer.took_us.into()),
+    })
 }

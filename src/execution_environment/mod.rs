@@ -29,9 +29,11 @@ mod zygote;
 
 pub use crate::protocol::isolation::InForce;
 pub use bell::{after_sleep, before_sleep};
-pub use environment::{Common, Ended, Environment, Finished, InitReport, StartError};
+pub use environment::{Ask, Common, Ended, Environment, Finished, InitReport, StartError};
 pub use isolation::{describe as describe_isolation, told as isolation_told};
-pub use pool::{AcquireError, Environments, Lease, PoolCounts, Provisioned, PythonFor, Snapshot};
+pub use pool::{
+    AcquireError, Environments, Lease, Place, PoolCounts, Provisioned, PythonFor, Snapshot, Turn,
+};
 pub use stream::{Listener, Speaker, stream};
 pub use template::RESTORE_LIMIT;
 pub use variables::{RESERVED, RESERVED_PREFIX};

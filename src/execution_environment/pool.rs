@@ -1,11 +1,13 @@
 //! Which environment serves the next invocation: a warm one if there is one, else the caller waits
-//! in line, and new ones are started when the line does not move.
+//! in line, and new ones are started when the line does not move. Where that is of use, a request is left
+//! with an environment that still works on another (`ahead`).
 //!
 //! The pool of a function is a stack: the environment used last is used next, so that those that
 //! are too many grow old and are ended. Housekeeping has three verbs: retire what is of old code,
 //! end what has been idle too long, start what is waited for. What is provisioned (`provisioned`) is
 //! kept beside that.
 
+mod ahead;
 mod failures;
 mod provisioned;
 mod rest;
@@ -20,8 +22,9 @@ use foldhash::HashMap;
 use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::bell::bell;
-use super::environment::{Common, Environment, Finished, Origin, Plan, StartError};
+use super::bell::{Mailbox, bell};
+use super::environment::{Ask, Common, Environment, Finished, Origin, Plan, StartError};
+use super::stream::Speaker;
 use super::variables::Start;
 use super::zygote::{Python, ZygoteError, Zygotes};
 use crate::config::Limits;
@@ -29,6 +32,8 @@ use crate::defences;
 use crate::function::{Function, FunctionName, Version};
 use crate::protocol::isolation::InForce;
 
+pub use ahead::Turn;
+use ahead::{Left, MailboxId};
 use failures::Failures;
 use provisioned::Provision;
 pub use provisioned::Provisioned;
@@ -86,6 +91,8 @@ struct State {
     pools: HashMap<Key, Pool>,
     /// Versions of which some environments are to be kept.
     provisions: HashMap<Key, Provision>,
+    /// Who has left a request in which mailbox, behind the one that is worked on.
+    left: HashMap<MailboxId, VecDeque<Left>>,
     /// Idle, busy and starting, over all functions.
     total: usize,
     draining: bool,
@@ -108,6 +115,8 @@ struct Pool {
     #[allow(clippy::vec_box)] // they move between hands with every request
     idle: Vec<Box<Environment>>,
     busy: usize,
+    /// Of those, the ones that have taken a request from this pool.
+    working: Vec<Arc<Mailbox>>,
     starting: usize,
     /// Of those, the ones that wait for their packages to be installed.
     preparing: usize,
@@ -122,6 +131,8 @@ struct Pool {
     slot: Option<Arc<Slot>>,
     /// Whether its invocations wait for anything, as far as the last one tells.
     has_waited: bool,
+    /// The same: whether they take longer than most.
+    is_slow: bool,
 }
 
 struct Waiting {
@@ -136,6 +147,7 @@ impl Pool {
             slot,
             idle: Vec::new(),
             busy: 0,
+            working: Vec::new(),
             starting: 0,
             preparing: 0,
             provisioned: 0,
@@ -144,6 +156,7 @@ impl Pool {
             scaler_runs: false,
             failures: Failures::default(),
             has_waited: true,
+            is_slow: true,
         }
     }
 
@@ -168,6 +181,18 @@ impl Pool {
             return;
         }
         self.waiting.retain(|waiting| !waiting.give.is_closed());
+    }
+
+    /// The init phase has its own limit, and so has the installer of packages; only waiting behind others is
+    /// bounded here.
+    fn give_up_waiting(&mut self, limits: &Limits) {
+        let longest = limits.queue_timeout + limits.init_timeout;
+        while self.preparing == 0 && self.waiting.front().is_some_and(|first| first.since.elapsed() > longest)
+        {
+            let (first, waiting) = (self.waiting.pop_front(), self.waiting.len() + 1);
+            let error = AcquireError::Throttled { concurrency: limits.concurrency, waiting };
+            let _ = first.map(|first| first.give.send(Err(error)));
+        }
     }
 }
 
@@ -199,8 +224,13 @@ impl Environments {
         })))
     }
 
-    /// A warm environment of exactly this function version, or a new one, or one that becomes free.
-    pub async fn acquire(&self, function: &Arc<Function>) -> Result<Lease, AcquireError> {
+    /// A warm environment of exactly this function version, or a new one, or one that becomes free; or a
+    /// turn, if the request has been left already with one that is busy.
+    pub async fn acquire(
+        &self,
+        function: &Arc<Function>,
+        ask: Option<Ask<'_>>,
+    ) -> Result<Place, AcquireError> {
         let receiver = {
             let mut state = self.0.state.lock().unwrap();
             loop {
@@ -208,16 +238,20 @@ impl Environments {
                 match pool.take_idle() {
                     Some(environment) if environment.is_reusable() => {
                         pool.busy += 1;
-                        return Ok(Lease::new(self, environment));
+                        pool.begins(&environment);
+                        return Ok(Place::Now(Lease::new(self, environment)));
                     }
                     // It died while it rested.
                     Some(environment) => self.lost(&mut state, &environment),
                     None => break,
                 }
             }
+            if let Some(turn) = ask.and_then(|ask| self.leave_ahead(&mut state, function, ask)) {
+                return Ok(Place::Next(turn));
+            }
             self.line_up(&mut state, function)?
         };
-        self.await_turn(receiver, function).await
+        await_turn(receiver).await.map(Place::Now)
     }
 
     /// Starts an environment without anybody waiting for it, so that the next request is warm and a
@@ -235,7 +269,7 @@ impl Environments {
 
     async fn wait_in_line(&self, function: &Arc<Function>) -> Result<Lease, AcquireError> {
         let receiver = self.line_up(&mut self.0.state.lock().unwrap(), function)?;
-        self.await_turn(receiver, function).await
+        await_turn(receiver).await
     }
 
     fn line_up(
@@ -250,11 +284,12 @@ impl Environments {
         {
             return Err(error);
         }
-        if pool.waiting.len() >= limits.queue {
+        let ahead = pool.ahead();
+        if pool.waiting.len() + ahead >= limits.queue {
             pool.drop_abandoned();
         }
-        if pool.waiting.len() >= limits.queue && !defences::off("shedding") {
-            let waiting = pool.waiting.len();
+        let waiting = pool.waiting.len() + ahead;
+        if waiting >= limits.queue && !defences::off("shedding") {
             return Err(AcquireError::Throttled { concurrency: limits.concurrency, waiting });
         }
         let (give, receiver) = oneshot::channel();
@@ -264,31 +299,6 @@ impl Environments {
         }
         self.ensure_scaler(state, &key(function));
         Ok(receiver)
-    }
-
-    async fn await_turn(
-        &self,
-        mut receiver: oneshot::Receiver<Result<Lease, AcquireError>>,
-        function: &Arc<Function>,
-    ) -> Result<Lease, AcquireError> {
-        // The init phase has its own limit, and so has the installer of packages; only waiting behind
-        // others is bounded here.
-        let limits = self.0.limits;
-        let answer = loop {
-            let answer =
-                tokio::time::timeout(limits.queue_timeout + limits.init_timeout, &mut receiver).await;
-            if answer.is_ok() || !self.is_preparing(function) {
-                break answer;
-            }
-        };
-        match answer {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(AcquireError::Retired),
-            Err(_) => {
-                let waiting = self.counts(&function.name).waiting;
-                Err(AcquireError::Throttled { concurrency: limits.concurrency, waiting })
-            }
-        }
     }
 
     /// The pool of this function; if it is of another version, that one is retired first.
@@ -337,6 +347,9 @@ impl Environments {
             for waiting in pool.waiting {
                 let _ = waiting.give.send(Err(AcquireError::Retired));
             }
+            for mailbox in pool.working {
+                self.take_back(state, &pool.function, &mailbox);
+            }
         }
     }
 
@@ -357,6 +370,7 @@ impl Environments {
                     return;
                 }
                 pool.drop_abandoned();
+                pool.give_up_waiting(&environments.0.limits);
                 let Some(first) = pool.waiting.front() else {
                     pool.scaler_runs = false;
                     return;
@@ -478,11 +492,6 @@ impl Environments {
         let _ = tokio::task::spawn_blocking(move || (environments.0.python_for)(&function).map(drop)).await;
     }
 
-    fn is_preparing(&self, function: &Function) -> bool {
-        let state = self.0.state.lock().unwrap();
-        state.pools.get(&key(function)).is_some_and(|pool| pool.preparing > 0)
-    }
-
     fn preparing(&self, function: &Arc<Function>, begins: bool) {
         let mut state = self.0.state.lock().unwrap();
         let current = state.pools.get_mut(&key(function)).filter(|p| Arc::ptr_eq(&p.function, function));
@@ -511,6 +520,7 @@ impl Environments {
             Ok(environment) => {
                 pool.failures = Failures::default();
                 pool.busy += 1;
+                pool.begins(&environment);
                 self.pass_on(&mut state, environment);
                 if provisioned {
                     self.provision_succeeded(&mut state, &key(function));
@@ -541,13 +551,19 @@ impl Environments {
     }
 
     fn pass_on(&self, state: &mut State, environment: Box<Environment>) {
+        let Some(environment) = self.go_on(state, environment) else { return };
         let key = key(&environment.function);
-        let current = state.pools.get_mut(&key).filter(|p| Arc::ptr_eq(&p.function, &environment.function));
-        let Some(pool) = current.filter(|_| environment.is_reusable() && !state.draining) else {
+        if !self.is_good(state, &environment) {
             self.discard_busy(state, &key, environment);
             return;
-        };
+        }
+        let Some(pool) = state.pools.get_mut(&key) else { return };
         pool.has_waited = environment.has_waited;
+        pool.is_slow = environment.was_slow;
+        if environment.was_slow {
+            pool.ends(environment.mailbox());
+            pool.begins(&environment);
+        }
         let mut lease = Lease::new(self, environment);
         while let Some(waiting) = pool.waiting.pop_front() {
             match waiting.give.send(Ok(lease)) {
@@ -557,10 +573,18 @@ impl Environments {
             }
         }
         pool.busy -= 1;
+        pool.ends(lease.mailbox());
         pool.idle.push(lease.take());
         if pool.provisioned > 0 {
             self.end_unwanted(state, &key);
         }
+    }
+
+    /// Whether it may serve others: it is of the code that is deployed, and nothing has happened to it.
+    fn is_good(&self, state: &State, environment: &Environment) -> bool {
+        let pool = state.pools.get(&key(&environment.function));
+        let is_current = pool.is_some_and(|pool| Arc::ptr_eq(&pool.function, &environment.function));
+        is_current && !state.draining && environment.is_reusable()
     }
 
     fn discard_busy(&self, state: &mut State, key: &Key, environment: Box<Environment>) {
@@ -570,6 +594,7 @@ impl Environments {
             && Arc::ptr_eq(&pool.function, &environment.function)
         {
             pool.busy -= 1;
+            pool.ends(environment.mailbox());
             pool.provisioned -= usize::from(environment.provisioned);
             pool.drop_abandoned();
             needed = pool.alive() == 0 && !pool.waiting.is_empty();
@@ -604,7 +629,7 @@ impl Environments {
             counts.idle += pool.idle.len();
             counts.busy += pool.busy;
             counts.starting += pool.starting;
-            counts.waiting += pool.waiting.len();
+            counts.waiting += pool.waiting.len() + pool.ahead();
         }
         counts
     }
@@ -694,6 +719,13 @@ impl From<ZygoteError> for AcquireError {
     }
 }
 
+/// What an invocation has got.
+pub enum Place {
+    Now(Lease),
+    /// Its request lies with an environment that works on another.
+    Next(Turn),
+}
+
 /// An environment that is the holder's alone; it goes back when this is dropped.
 pub struct Lease {
     environments: Environments,
@@ -708,6 +740,20 @@ impl Lease {
     fn take(mut self) -> Box<Environment> {
         self.environment.take().expect("present until dropped")
     }
+
+    /// One invocation, from request to answer, timeout or death. With a `speaker` the answer may be a
+    /// stream.
+    pub async fn invoke(&mut self, ask: Ask<'_>, speaker: Option<&mut Speaker>) -> Finished {
+        let environments = &self.environments;
+        let environment = self.environment.as_mut().expect("present until dropped");
+        let is_slow =
+            |function: &Arc<Function>, mailbox: &Arc<Mailbox>| environments.is_slow(function, mailbox);
+        environment.invoke(ask, speaker, is_slow).await
+    }
+}
+
+async fn await_turn(receiver: oneshot::Receiver<Result<Lease, AcquireError>>) -> Result<Lease, AcquireError> {
+    receiver.await.unwrap_or(Err(AcquireError::Retired))
 }
 
 impl std::ops::Deref for Lease {

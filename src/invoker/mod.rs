@@ -38,7 +38,8 @@ use crate::defences;
 use crate::delivery::Delivery;
 use crate::deployment::{Deployment, Deployments, ResolveError};
 use crate::execution_environment::{
-    AcquireError, Ended, Environments, Finished, InitReport, Lease, RESTORE_LIMIT, Speaker, StartError,
+    AcquireError, Ask, Ended, Environments, Finished, InitReport, Lease, Place, RESTORE_LIMIT, Speaker,
+    StartError, Turn,
 };
 use crate::function::{Function, FunctionName, LATEST, Version};
 use crate::history::{Entry, History, Part};
@@ -142,6 +143,8 @@ const CHANGE: Duration = Duration::from_millis(5);
 enum Acquired {
     /// `limit`: what is left of the function's timeout.
     Ready { lease: Lease, limit: Duration },
+    /// It has been left with an environment that works on another: from now on it is run to its end.
+    Next(Turn),
     /// The handler cannot be loaded: that is the outcome.
     InitFailed(Arc<Finished>),
 }
@@ -229,7 +232,7 @@ impl Invoker {
         mut invocation: Invocation,
     ) -> Result<Completed, InvokeError> {
         for _ in 0..TRIES_WITH_THE_DEAD {
-            let (function, acquired, permit) = self.find(name).await?;
+            let (function, acquired, permit) = self.find(name, Some(&invocation)).await?;
             let invoker = self.clone();
             let run = || async move {
                 let _permit = permit;
@@ -247,8 +250,13 @@ impl Invoker {
         Err(too_many_dead(name))
     }
 
-    /// The function of this name, and an environment for it.
-    async fn find(&self, name: &str) -> Result<(Arc<Function>, Acquired, Permit), InvokeError> {
+    /// The function of this name, and an environment for it; or a turn, where the invocation is told that is
+    /// to be left ahead.
+    async fn find(
+        &self,
+        name: &str,
+        ahead: Option<&Invocation>,
+    ) -> Result<(Arc<Function>, Acquired, Permit), InvokeError> {
         let mut failures = 0;
         loop {
             let function = self.resolve(name).await?;
@@ -258,7 +266,7 @@ impl Invoker {
                     self.0.metrics.throttled(function.name.as_str());
                 }
             })?;
-            match self.acquire(&function).await {
+            match self.acquire(&function, ahead).await {
                 // It was saved while it was loaded: what failed is not what was deployed. Not for
                 // ever, as code may write to its own folder.
                 Ok(Acquired::InitFailed(finished)) => {
@@ -309,33 +317,33 @@ impl Invoker {
         Err(InvokeError::NotFound(format!("{name}:{qualifier}")))
     }
 
-    async fn acquire(&self, function: &Arc<Function>) -> Result<Acquired, AcquireError> {
-        let result = self.0.environments.acquire(function).await;
-        let timed_out = match &result {
-            Err(AcquireError::Start(StartError::Init(finished))) => {
-                finished.ended == Ended::TimedOut && !finished.restored
-            }
-            _ => false,
-        };
+    async fn acquire(
+        &self,
+        function: &Arc<Function>,
+        ahead: Option<&Invocation>,
+    ) -> Result<Acquired, AcquireError> {
         let timeout = function.configuration.timeout;
-        let began = Instant::now();
+        let ask = ahead.map(|invocation| Ask { invocation, timeout });
+        let error = match self.0.environments.acquire(function, ask).await {
+            Ok(Place::Next(turn)) => return Ok(Acquired::Next(turn)),
+            Ok(Place::Now(lease)) => return Ok(Acquired::Ready { lease, limit: timeout }),
+            Err(error) => error,
+        };
+        let AcquireError::Start(StartError::Init(finished)) = error else { return Err(error) };
+        if finished.ended != Ended::TimedOut || finished.restored {
+            return Ok(Acquired::InitFailed(finished));
+        }
         // As on Lambda: an init phase that has used up its ten seconds is begun again inside the
         // invocation, under the function's own timeout.
-        let (result, limit) = match timed_out {
-            true => {
-                let result = self.0.environments.start_for(function, timeout).await;
-                (result, timeout.saturating_sub(began.elapsed()))
-            }
-            false => (result, timeout),
-        };
-        match result {
-            Ok(lease) => Ok(Acquired::Ready { lease, limit }),
+        let began = Instant::now();
+        match self.0.environments.start_for(function, timeout).await {
+            Ok(lease) => Ok(Acquired::Ready { lease, limit: timeout.saturating_sub(began.elapsed()) }),
             Err(AcquireError::Start(StartError::Init(finished))) => Ok(Acquired::InitFailed(finished)),
             Err(error) => Err(error),
         }
     }
 
-    /// The invocation comes back if the environment had died before it could see it.
+    /// The invocation comes back if no environment has seen it.
     async fn run(
         &self,
         function: &Function,
@@ -343,14 +351,23 @@ impl Invoker {
         invocation: Invocation,
         speaker: Option<&mut Speaker>,
     ) -> Result<Completed, Invocation> {
+        let leased = match acquired {
+            Acquired::Ready { lease, limit } => Ok((lease, limit)),
+            Acquired::Next(turn) => match turn.await {
+                Ok(lease) => Ok((lease, function.configuration.timeout)),
+                Err(_) => return Err(invocation),
+            },
+            Acquired::InitFailed(finished) => Err(finished),
+        };
         let began = SystemTime::now();
         let running = self.0.metrics.begin(function.name.as_str());
-        let (finished, init, in_init) = match acquired {
-            Acquired::Ready { mut lease, limit } => {
+        let (finished, init, in_init) = match leased {
+            Ok((mut lease, timeout)) => {
                 let init = lease.take_init();
-                (lease.invoke(&invocation, limit, speaker).await, init, false)
+                let ask = Ask { invocation: &invocation, timeout };
+                (lease.invoke(ask, speaker).await, init, false)
             }
-            Acquired::InitFailed(finished) => ((*finished).clone(), None, true),
+            Err(finished) => ((*finished).clone(), None, true),
         };
         if finished.untouched {
             return Err(invocation);

@@ -42,7 +42,7 @@ impl Invoker {
     ) -> Result<Streamed, InvokeError> {
         self.follow_lineage(name, &mut invocation)?;
         for _ in 0..TRIES_WITH_THE_DEAD {
-            let (function, acquired, permit) = self.find(name).await?;
+            let (function, acquired, permit) = self.find(name, None).await?;
             let invoker = self.clone();
             let executed_version = function.version.to_string();
             let (mut speaker, mut listener) = stream();

@@ -18,7 +18,10 @@ pub const MAX_STREAM: u64 = 200 * 1024 * 1024;
 const ABSENT: u32 = u32::MAX;
 const FIELDS: usize = 6;
 const REQUEST_HEADER: usize = 4 + 8 + 8 + 1 + 4 * FIELDS;
-const ANSWER_HEADER: usize = 4 + 1 + 1 + 8 + 4;
+const ANSWER_HEADER: usize = 4 + 1 + 1 + 8 + 4 + 4;
+/// In the answer's byte of flags.
+const HAS_WAITED: u8 = 1;
+const HAS_PRINTED: u8 = 2;
 
 /// One invocation, as it crosses to the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +155,13 @@ pub struct Answer<'a> {
     pub kind: Kind,
     /// Whether the handler waited for something (time, a disk, a network) since the answer before.
     pub has_waited: bool,
+    /// Whether something lies in the pipe of what is printed.
+    pub has_printed: bool,
     pub nonce: u64,
     /// High-water mark of resident memory since the process began.
     pub max_memory_kib: u32,
+    /// From when the request was begun to the answer.
+    pub took_us: u32,
     pub payload: &'a [u8],
 }
 
@@ -184,9 +191,11 @@ impl<'a> Answer<'a> {
         let mut header = [0; ANSWER_HEADER];
         header[0..4].copy_from_slice(&((ANSWER_HEADER - 4 + payload) as u32).to_le_bytes());
         header[4] = self.kind as u8;
-        header[5] = u8::from(self.has_waited);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        header[5] = flag(self.has_waited, HAS_WAITED) | flag(self.has_printed, HAS_PRINTED);
         header[6..14].copy_from_slice(&self.nonce.to_le_bytes());
         header[14..18].copy_from_slice(&self.max_memory_kib.to_le_bytes());
+        header[18..22].copy_from_slice(&self.took_us.to_le_bytes());
         header
     }
 
@@ -195,10 +204,17 @@ impl<'a> Answer<'a> {
         let Some(length) = frame_length(bytes, MAX_RESULT + ANSWER_HEADER)? else { return Ok(None) };
         let mut reader = Reader { bytes: &bytes[4..length] };
         let kind = Kind::from_byte(reader.take(1)?[0])?;
-        let has_waited = reader.take(1)?[0] != 0;
-        let nonce = reader.u64()?;
-        let max_memory_kib = reader.u32()?;
-        Ok(Some((Self { kind, has_waited, nonce, max_memory_kib, payload: reader.bytes }, length)))
+        let flags = reader.take(1)?[0];
+        let answer = Self {
+            kind,
+            has_waited: flags & HAS_WAITED != 0,
+            has_printed: flags & HAS_PRINTED != 0,
+            nonce: reader.u64()?,
+            max_memory_kib: reader.u32()?,
+            took_us: reader.u32()?,
+            payload: reader.bytes,
+        };
+        Ok(Some((answer, length)))
     }
 
     /// How long the frame at the front of `bytes` will be, once that can be told.
@@ -277,8 +293,15 @@ mod tests {
         bytes.extend_from_slice(b"next");
         assert_eq!(Request::decode(&bytes), Ok(Some((request(), length))));
 
-        let answer =
-            Answer { kind: Kind::Json, has_waited: true, nonce: 7, max_memory_kib: 9, payload: b"null" };
+        let answer = Answer {
+            kind: Kind::Json,
+            has_waited: true,
+            has_printed: false,
+            nonce: 7,
+            max_memory_kib: 9,
+            took_us: 250,
+            payload: b"null",
+        };
         let mut bytes = Vec::new();
         answer.encode(&mut bytes);
         assert_eq!(Answer::expected_length(&bytes), Some(bytes.len()));

@@ -1,11 +1,17 @@
 //! A mailbox: memory shared by the gateway and one environment, through which a request goes in and
 //! its answer comes out without a system call while both sides are busy.
 //!
+//! It is a ring of slots. Both sides go from one to the next, and each request is answered in its own:
+//!
 //! ```text
-//! Empty --the gateway writes--> Request --the environment takes--> Taken
-//!   ^                                                               |
-//!   +-- the gateway copies -- Answer <-- the environment writes ----+
+//! Empty --the gateway writes--> Request or Ahead --the environment takes--> Taken
+//!   ^                                                                        |
+//!   +------ the gateway copies ----- Answer <----- the environment writes ---+
 //! ```
+//!
+//! `Ahead` is what the gateway leaves while the environment still works on another: it goes on with that
+//! without having to be woken, unless the gateway has to do something in between. What is not begun can be
+//! taken back, last first.
 //!
 //! One side at a time may touch the data: the one whose turn the state says it is. Wake-ups go to
 //! sleepers only. Whoever is about to sleep says so, looks once more, and sleeps; whoever writes
@@ -20,7 +26,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::event::EventfdFlags;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -30,11 +36,14 @@ use rustix::thread::futex;
 
 use super::turn::{self, Turn, Word};
 
-/// What a mailbox holds at most; an API Gateway event has about a kilobyte.
+/// What a slot holds at most; an API Gateway event has about a kilobyte. Memory that was never written to
+/// takes none.
 pub const CAPACITY: usize = 64 * 1024;
+/// Requests that may lie in a mailbox, with the one that is worked on.
+pub const SLOTS: usize = 32;
 
 const HEADER: usize = 4096;
-const SIZE: usize = HEADER + CAPACITY;
+const SIZE: usize = HEADER + SLOTS * CAPACITY;
 /// In place of a length: the frame goes through the pipe.
 const IN_PIPE: u32 = u32::MAX;
 
@@ -42,10 +51,15 @@ const IN_PIPE: u32 = u32::MAX;
 #[repr(C, align(64))]
 struct Line(AtomicU32);
 
+#[repr(C, align(64))]
+struct Slot {
+    state: AtomicU32,
+    length: AtomicU32,
+}
+
 #[repr(C)]
 struct Header {
-    state: Line,
-    length: Line,
+    slots: [Slot; SLOTS],
     /// 1 while the environment sleeps, or is about to.
     sleeper: Line,
     /// 1 when nobody listens any more to the stream that the environment sends.
@@ -106,26 +120,29 @@ impl Mailbox {
         unsafe { self.0.start.cast::<Header>().as_ref() }
     }
 
-    fn turn(&self) -> Turn<'_, AtomicU32> {
-        let header = self.header();
-        Turn { state: &header.state.0, sleeper: &header.sleeper.0 }
+    fn slot(&self, number: u32) -> &Slot {
+        &self.header().slots[number as usize % SLOTS]
     }
 
-    fn data(&self) -> *mut u8 {
+    fn turn(&self, number: u32) -> Turn<'_, AtomicU32> {
+        Turn { state: &self.slot(number).state, sleeper: &self.header().sleeper.0 }
+    }
+
+    fn data(&self, number: u32) -> *mut u8 {
         // SAFETY: within the mapping.
-        unsafe { self.0.start.as_ptr().add(HEADER) }
+        unsafe { self.0.start.as_ptr().add(HEADER + number as usize % SLOTS * CAPACITY) }
     }
 
     /// Writes a frame, if it fits. Only for the side whose turn it is.
-    fn write(&self, frame: &[u8]) -> Place {
+    fn write(&self, number: u32, frame: &[u8]) -> Place {
         if frame.len() > CAPACITY {
-            self.header().length.0.set(IN_PIPE);
+            self.slot(number).length.set(IN_PIPE);
             return Place::Pipe;
         }
         // SAFETY: the range is within the mapping, and the other side does not read it before the
         // state has changed.
-        unsafe { std::ptr::copy_nonoverlapping(frame.as_ptr(), self.data(), frame.len()) };
-        self.header().length.0.set(frame.len() as u32);
+        unsafe { std::ptr::copy_nonoverlapping(frame.as_ptr(), self.data(number), frame.len()) };
+        self.slot(number).length.set(frame.len() as u32);
         Place::Here
     }
 }
@@ -147,49 +164,123 @@ pub enum Found {
     Malformed,
 }
 
-/// The gateway's side.
-pub struct Office(Mailbox);
+/// The gateway's side. Slots are counted on and on; which one is meant is the remainder.
+pub struct Office {
+    mailbox: Mailbox,
+    /// Where the next answer will lie.
+    front: AtomicU32,
+    /// Where the next request goes.
+    back: AtomicU32,
+}
 
 impl Office {
     /// A new mailbox, and the descriptor with which the environment opens it.
     pub fn create() -> Result<(Self, OwnedFd), Errno> {
         let descriptor = sealed_memory("handlerd-mailbox", SIZE)?;
         rustix::fs::fcntl_add_seals(&descriptor, SealFlags::SEAL)?;
-        Ok((Self(Mailbox::open(&descriptor)?), descriptor))
+        let mailbox = Mailbox::open(&descriptor)?;
+        Ok((Self { mailbox, front: AtomicU32::new(0), back: AtomicU32::new(0) }, descriptor))
     }
 
-    /// Leaves a request, and wakes the environment if it sleeps. A frame for the pipe is only
-    /// announced: the caller writes it there.
+    fn front(&self) -> u32 {
+        self.front.load(Ordering::Acquire)
+    }
+
+    fn back(&self) -> u32 {
+        self.back.load(Ordering::Acquire)
+    }
+
+    /// How many requests are not answered yet.
+    pub fn asked(&self) -> usize {
+        self.back().wrapping_sub(self.front()) as usize
+    }
+
+    /// Leaves a request for an environment that has no other, and wakes it if it sleeps. A frame for the
+    /// pipe is only announced: the caller writes it there.
     pub fn leave(&self, frame: &[u8]) -> Place {
-        let place = self.0.write(frame);
-        if self.0.turn().offer() {
-            let _ = futex::wake(&self.0.header().sleeper.0, futex::Flags::empty(), 1);
-        }
+        let number = self.back();
+        let place = self.mailbox.write(number, frame);
+        self.back.store(number.wrapping_add(1), Ordering::Release);
+        self.wake(self.mailbox.turn(number).offer());
         place
     }
 
-    pub fn has_answer(&self) -> bool {
-        self.0.turn().is_answered()
+    /// Leaves a request for an environment that works on another. `false`: there is no room for it. If it
+    /// has fallen asleep meanwhile, it sleeps on until it is roused. One caller at a time; others may collect
+    /// meanwhile.
+    pub fn leave_ahead(&self, frame: &[u8]) -> bool {
+        let number = self.back();
+        let turn = self.mailbox.turn(number);
+        // The environment can write anything anywhere: what is not empty is left alone.
+        if self.asked() >= SLOTS || !turn.is_empty() || frame.len() > CAPACITY {
+            return false;
+        }
+        self.mailbox.write(number, frame);
+        self.back.store(number.wrapping_add(1), Ordering::Release);
+        turn.offer_ahead();
+        true
     }
 
-    /// Whether the last request still lies there unseen.
+    /// Wakes the environment if it sleeps while requests lie there.
+    pub fn rouse(&self) {
+        self.wake(self.mailbox.turn(self.front()).has_to_be_woken());
+    }
+
+    /// Whether so many requests lie there that were left ahead, and none of them is begun.
+    pub fn has_unbegun(&self, count: usize) -> bool {
+        let first = self.back().wrapping_sub(count as u32);
+        self.asked() >= count && self.mailbox.turn(first).is_untouched()
+    }
+
+    /// What was left ahead comes next: it may be taken, whatever the environment was waiting for.
+    pub fn release(&self) {
+        self.wake(self.mailbox.turn(self.front()).release());
+    }
+
+    /// Takes the last request back that was left ahead. `false`: it has been taken, and so have all before
+    /// it; or there is none.
+    pub fn take_back(&self) -> bool {
+        let number = self.back();
+        if self.asked() == 0 || !self.mailbox.turn(number.wrapping_sub(1)).take_back() {
+            return false;
+        }
+        self.back.store(number.wrapping_sub(1), Ordering::Release);
+        true
+    }
+
+    fn wake(&self, has_to_be_woken: bool) {
+        if has_to_be_woken {
+            let _ = futex::wake(&self.mailbox.header().sleeper.0, futex::Flags::empty(), 1);
+        }
+    }
+
+    pub fn has_answer(&self) -> bool {
+        self.asked() > 0 && self.mailbox.turn(self.front()).is_answered()
+    }
+
+    /// Whether the request that is to be answered next still lies there unseen.
     pub fn is_untouched(&self) -> bool {
-        self.0.turn().is_requested()
+        self.mailbox.turn(self.front()).is_untouched()
     }
 
     /// About to leave a request whose answer may be a stream: somebody listens.
     pub fn attend(&self) {
-        self.0.header().abandoned.0.set(0);
+        self.mailbox.header().abandoned.0.set(0);
     }
 
     /// Nobody listens any more; the environment finds out when it next sends a piece.
     pub fn abandon(&self) {
-        self.0.header().abandoned.0.set(1);
+        self.mailbox.header().abandoned.0.set(1);
     }
 
     /// The answer has come through the pipe: makes room for the next request.
     pub fn clear(&self) {
-        self.0.turn().clear();
+        if self.asked() == 0 {
+            return;
+        }
+        let number = self.front();
+        self.mailbox.turn(number).clear();
+        self.front.store(number.wrapping_add(1), Ordering::Release);
     }
 
     /// Copies an answer out, behind what `into` holds, and makes room for the next request.
@@ -197,22 +288,24 @@ impl Office {
         if !self.has_answer() {
             return Found::Nothing;
         }
+        let number = self.front();
         // Read once: the environment can change it at any time.
-        let found = match self.0.header().length.0.get() {
+        let found = match self.mailbox.slot(number).length.get() {
             length if length as usize <= CAPACITY => {
                 let length = length as usize;
                 into.reserve(length);
                 // SAFETY: both ranges have `length` bytes. If the environment writes meanwhile, the
                 // copy is a mixture, which the reader of frames has to bear anyway.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(self.0.data(), into.as_mut_ptr().add(into.len()), length);
+                    let target = into.as_mut_ptr().add(into.len());
+                    std::ptr::copy_nonoverlapping(self.mailbox.data(number), target, length);
                     into.set_len(into.len() + length);
                 }
                 Found::Here
             }
             _ => Found::Malformed,
         };
-        self.0.turn().clear();
+        self.clear();
         found
     }
 }
@@ -221,36 +314,52 @@ impl Office {
 pub struct Desk {
     mailbox: Mailbox,
     bell: Bell,
+    /// The slot that it works on, or waits at.
+    number: AtomicU32,
+    /// Whether what lies there ahead may be begun, or the gateway has something to do before.
+    goes_on: AtomicBool,
 }
 
 impl Desk {
     pub fn open(mailbox: impl AsFd, gateway: impl AsFd, bell: OwnedFd) -> Result<Self, Errno> {
         let gateway = Memory::map(gateway, HEADER, ProtFlags::READ)?;
-        Ok(Self { mailbox: Mailbox::open(mailbox)?, bell: Bell { gateway, event: bell } })
+        Ok(Self {
+            mailbox: Mailbox::open(mailbox)?,
+            bell: Bell { gateway, event: bell },
+            number: AtomicU32::new(0),
+            goes_on: AtomicBool::new(false),
+        })
     }
 
-    /// Sleeps until a request lies there.
-    pub fn wait(&self) -> Result<(), Errno> {
-        let turn = self.mailbox.turn();
-        while !turn.is_requested() {
-            if turn.may_sleep() {
+    fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until there is a request, and begins with it. How often it has slept.
+    pub fn wait(&self) -> Result<i64, Errno> {
+        let goes_on = self.goes_on.load(Ordering::Relaxed);
+        let turn = self.mailbox.turn(self.number());
+        let mut slept = 0;
+        while !turn.take(goes_on) {
+            if turn.may_sleep(goes_on) {
                 match futex::wait(&self.mailbox.header().sleeper.0, futex::Flags::empty(), 1, None) {
-                    Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+                    Ok(()) | Err(Errno::INTR) => slept += 1,
+                    Err(Errno::AGAIN) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        Ok(())
+        Ok(slept)
     }
 
-    /// Takes the request that lies there; `None` if it is in the pipe.
-    pub fn take(&self) -> Option<&[u8]> {
-        self.mailbox.turn().take();
-        match self.mailbox.header().length.0.get() {
+    /// The request that was begun; `None` if it is in the pipe.
+    pub fn request(&self) -> Option<&[u8]> {
+        let number = self.number();
+        match self.mailbox.slot(number).length.get() {
             IN_PIPE => None,
             // SAFETY: the gateway wrote so many bytes and does not touch them before the answer.
             length => Some(unsafe {
-                std::slice::from_raw_parts(self.mailbox.data(), (length as usize).min(CAPACITY))
+                std::slice::from_raw_parts(self.mailbox.data(number), (length as usize).min(CAPACITY))
             }),
         }
     }
@@ -261,16 +370,26 @@ impl Desk {
     }
 
     /// Leaves an answer, and wakes the gateway if it sleeps. What does not fit is left to the caller,
-    /// who writes it into the pipe.
-    pub fn leave(&self, frame: &[u8]) -> Place {
+    /// who writes it into the pipe and then says so by [`Desk::has_answered_by_pipe`]. `goes_on`: the
+    /// gateway has nothing to do before the next request is begun.
+    pub fn leave(&self, frame: &[u8], goes_on: bool) -> Place {
         if frame.len() > CAPACITY {
             return Place::Pipe;
         }
-        let place = self.mailbox.write(frame);
-        if self.mailbox.turn().answer(self.bell.gateway.first_word()) {
+        let number = self.number();
+        let place = self.mailbox.write(number, frame);
+        self.goes_on.store(goes_on, Ordering::Relaxed);
+        self.number.store(number.wrapping_add(1), Ordering::Relaxed);
+        if self.mailbox.turn(number).answer(self.bell.gateway.first_word()) {
             self.bell.ring();
         }
         place
+    }
+
+    /// The next request is begun when the gateway has read the pipe.
+    pub fn has_answered_by_pipe(&self) {
+        self.goes_on.store(false, Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -341,31 +460,114 @@ mod tests {
         (office, desk.unwrap(), bell)
     }
 
+    /// Repeats what it is asked, until that is `end`. How often it has slept.
+    fn repeat(desk: Desk, goes_on: bool) -> std::thread::JoinHandle<i64> {
+        std::thread::spawn(move || {
+            let mut slept = 0;
+            loop {
+                slept += desk.wait().unwrap();
+                let request = desk.request().unwrap().to_vec();
+                desk.leave(&request, goes_on);
+                if request == b"end" {
+                    return slept;
+                }
+            }
+        })
+    }
+
+    fn collect(office: &Office, bell: &BellPull) -> Vec<u8> {
+        let mut answer = Vec::new();
+        while office.collect(&mut answer) == Found::Nothing {
+            bell.hear();
+            std::thread::yield_now();
+        }
+        answer
+    }
+
     #[test]
     fn a_hundred_thousand_requests_each_get_their_answer() {
         let (office, desk, bell) = pair();
-        let environment = std::thread::spawn(move || {
-            loop {
-                desk.wait().unwrap();
-                let request = desk.take().unwrap().to_vec();
-                desk.leave(&request);
-                if request == b"end" {
-                    return;
-                }
-            }
-        });
-        let mut answer = Vec::new();
+        let environment = repeat(desk, true);
         for number in 0..100_000u32 {
             let request = if number == 99_999 { b"end".to_vec() } else { number.to_le_bytes().to_vec() };
             assert_eq!(office.leave(&request), Place::Here);
-            answer.clear();
-            while office.collect(&mut answer) == Found::Nothing {
-                bell.hear();
-                std::thread::yield_now();
-            }
-            assert_eq!(answer, request);
+            assert_eq!(collect(&office, &bell), request);
         }
         environment.join().unwrap();
+    }
+
+    /// As many ahead as there is room for, now and then some taken back.
+    #[test]
+    fn what_is_left_ahead_is_answered_in_order_or_taken_back() {
+        for goes_on in [true, false] {
+            let (office, desk, bell) = pair();
+            let environment = repeat(desk, goes_on);
+            let mut expected = std::collections::VecDeque::new();
+            let mut taken_back = 0;
+            for number in 0..100_000u32 {
+                let request = number.to_le_bytes().to_vec();
+                if expected.is_empty() {
+                    office.leave(&request);
+                    expected.push_back(request);
+                } else if office.leave_ahead(&request) {
+                    office.rouse();
+                    expected.push_back(request);
+                } else {
+                    assert_eq!(Some(collect(&office, &bell)), expected.pop_front());
+                    office.release();
+                }
+                if number % 50 == 0 && expected.len() > 1 && office.take_back() {
+                    expected.pop_back();
+                    taken_back += 1;
+                }
+            }
+            for request in expected {
+                office.release();
+                assert_eq!(collect(&office, &bell), request);
+            }
+            assert!(!office.take_back());
+            assert!(taken_back > 0);
+            office.leave(b"end");
+            environment.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_lies_there_ahead_is_begun_without_sleep() {
+        let (office, desk, bell) = pair();
+        office.leave(b"1");
+        assert!(office.leave_ahead(b"2") && office.leave_ahead(b"end"));
+        assert!(office.has_unbegun(2) && !office.has_unbegun(4));
+        assert_eq!(repeat(desk, true).join().unwrap(), 0);
+        assert!(!office.has_unbegun(1));
+        for answer in ["1", "2", "end"] {
+            assert_eq!(collect(&office, &bell), answer.as_bytes());
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_no_more() {
+        let (office, _desk, _bell) = pair();
+        office.leave(b"first");
+        for _ in 1..SLOTS {
+            assert!(office.leave_ahead(b"another"));
+        }
+        assert!(!office.leave_ahead(b"too many"));
+        for _ in 1..SLOTS {
+            assert!(office.take_back());
+        }
+        assert!(!office.take_back(), "the first was not left ahead");
+        assert!(!office.leave_ahead(&[0; CAPACITY + 1]));
+        // Nobody has asked for an answer any more, whatever lies there.
+        office.clear();
+        office.mailbox.slot(1).state.set(turn::ANSWER);
+        assert_eq!(office.collect(&mut Vec::new()), Found::Nothing);
+        office.clear();
+        assert_eq!(office.asked(), 0);
+        office.leave(b"second");
+        // What an environment has scribbled on is not written to.
+        office.mailbox.slot(2).state.set(77);
+        assert!(!office.leave_ahead(b"another"));
     }
 
     #[test]
@@ -373,13 +575,16 @@ mod tests {
         let (office, desk, _bell) = pair();
         assert_eq!(office.leave(&vec![7; CAPACITY]), Place::Here);
         assert!(office.is_untouched());
-        assert_eq!(desk.take().unwrap().len(), CAPACITY);
+        desk.wait().unwrap();
+        assert_eq!(desk.request().unwrap().len(), CAPACITY);
         assert!(!office.is_untouched());
-        assert_eq!(desk.leave(&vec![7; CAPACITY + 1]), Place::Pipe);
+        assert_eq!(desk.leave(&vec![7; CAPACITY + 1], true), Place::Pipe);
+        desk.has_answered_by_pipe();
         assert_eq!(office.collect(&mut Vec::new()), Found::Nothing);
         office.clear();
         assert_eq!(office.leave(&vec![7; CAPACITY + 1]), Place::Pipe);
-        assert_eq!(desk.take(), None);
+        desk.wait().unwrap();
+        assert_eq!(desk.request(), None);
     }
 
     #[test]
@@ -396,11 +601,12 @@ mod tests {
     fn impossible_lengths_and_states_are_not_believed() {
         let (office, desk, _bell) = pair();
         office.leave(b"request");
-        desk.mailbox.header().length.0.set(CAPACITY as u32 + 1);
-        desk.mailbox.header().state.0.set(turn::ANSWER);
+        desk.mailbox.slot(0).length.set(CAPACITY as u32 + 1);
+        desk.mailbox.slot(0).state.set(turn::ANSWER);
         assert_eq!(office.collect(&mut Vec::new()), Found::Malformed);
-        desk.mailbox.header().state.0.set(77);
-        desk.mailbox.header().length.0.set(3);
+        office.leave(b"request");
+        desk.mailbox.slot(1).state.set(77);
+        desk.mailbox.slot(1).length.set(3);
         let mut answer = Vec::new();
         assert_eq!(office.collect(&mut answer), Found::Here);
         assert_eq!(answer.len(), 3);

@@ -134,7 +134,7 @@ async fn an_answer_at_the_last_moment_is_one_outcome() {
 #[tokio::test]
 async fn an_answer_to_nobodys_question_is_not_believed() {
     let lab = Laboratory::open("Timeout: 5\n").await;
-    let forged = "import os, struct, time\ntext = b'\"forged\"'\nos.write(1001, struct.pack('<IBBQI', 14 + len(text), 2, 0, 1, 0) + text)\ntime.sleep(.3)";
+    let forged = "import os, struct, time\ntext = b'\"forged\"'\nos.write(1001, struct.pack('<IBBQII', 18 + len(text), 2, 0, 1, 0, 0) + text)\ntime.sleep(.3)";
     let began = Instant::now();
     assert!(lab.run(forged).await.value()["pid"].is_i64());
     seen("8", "an answer with another number is dropped", began.elapsed());

@@ -326,7 +326,7 @@ async fn memory() {
 #[tokio::test]
 async fn mischief_that_still_answers() {
     let lab = Laboratory::open("Timeout: 20\n").await;
-    let frame = "import os, struct\ndef frame(nonce, text): return struct.pack('<IBBQI', 14 + len(text), 2, 0, nonce, 0) + text\n";
+    let frame = "import os, struct\ndef frame(nonce, text): return struct.pack('<IBBQII', 18 + len(text), 2, 0, nonce, 0, 0) + text\n";
     for (name, code, kept) in [
         ("prints bytes", "import os; os.write(1, bytes(range(256)))".to_owned(), true),
         ("returns twice", "import os; os.fork()".to_owned(), true),
@@ -422,12 +422,12 @@ async fn broken_transport() {
         ),
         (
             "an answer of an unknown kind",
-            "import os, struct, time; os.write(1001, struct.pack('<IBBQI', 14, 200, 0, 1, 0)); time.sleep(60)",
+            "import os, struct, time; os.write(1001, struct.pack('<IBBQII', 18, 200, 0, 1, 0, 0)); time.sleep(60)",
             killed,
         ),
         (
             "answers without an end",
-            "import os, struct\nwhile True: os.write(1001, struct.pack('<IBBQI', 14, 2, 0, 1, 0) * 100)",
+            "import os, struct\nwhile True: os.write(1001, struct.pack('<IBBQII', 18, 2, 0, 1, 0, 0) * 100)",
             killed,
         ),
         (

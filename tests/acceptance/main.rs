@@ -3,6 +3,7 @@
 //! One binary with subjects as modules, because linking is what takes time. `harness` starts the
 //! server; each module says what belongs into it.
 
+mod ahead;
 mod api_gateway;
 mod asynchronous;
 mod attacks;

@@ -7,8 +7,11 @@ pub const ROWS: &[Row] = &[
         id: "1",
         what: "an environment is killed in the middle of a request",
         expected: "that request fails as on AWS (500, `Runtime.ExitError` with the signal) and is not run again; the next has a new environment",
-        tests: &["environment_faults::killed_from_outside_in_the_middle_of_a_request"],
-        without: &[],
+        tests: &[
+            "environment_faults::killed_from_outside_in_the_middle_of_a_request",
+            "ahead::one_that_ends_its_process_ends_no_other",
+        ],
+        without: &[("taking-back", "ahead::one_that_ends_its_process_ends_no_other")],
     },
     Row {
         id: "2",
@@ -167,9 +170,12 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "19",
         what: "100 MB of output",
-        expected: "beginning and end are kept, with how much is left out; the handler is not held up",
-        tests: &["faults::a_hundred_megabytes_of_output"],
-        without: &[("output-limit", "faults::a_hundred_megabytes_of_output")],
+        expected: "beginning and end are kept, with how much is left out; the handler is not held up; what is printed is told of the request that it was printed for",
+        tests: &["faults::a_hundred_megabytes_of_output", "ahead::each_has_its_own_output"],
+        without: &[
+            ("output-limit", "faults::a_hundred_megabytes_of_output"),
+            ("own-output", "ahead::each_has_its_own_output"),
+        ],
     },
     Row {
         id: "20",
