@@ -275,8 +275,7 @@ def goals(results):
     if all(delays):
         add("p50 at c=1 over axum hello's", 80, 50, delays[0][1] - delays[1][1], " us")
     add("new environment to first answer, plain, p50", 6, 3, p50(own.get("cold_plain")), " ms")
-    add("the same with boto3 at module level, p50", 8, 4, p50(own.get("cold_boto3")), " ms")
-    add("the same with `--preload boto3`, p50", 8, 4, p50(own.get("cold_preloaded")), " ms")
+    add("the same with boto3, `--preload boto3`, p50", 8, 4, p50(own.get("cold_preloaded")), " ms")
     if saves:
         add("save to new code, p50", 15, 6, p50(saves["seconds"]), " ms")
         add("stale answers kept", 0, 0, saves["stale"])

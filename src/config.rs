@@ -39,6 +39,8 @@ pub struct Settings {
     pub isolation: Isolation,
     pub limits: Limits,
     pub connections: Connections,
+    /// Of the gateway, for requests to the routes.
+    pub threads: usize,
 }
 
 impl Settings {

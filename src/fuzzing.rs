@@ -153,13 +153,13 @@ pub fn frames(input: &[u8]) {
     }
     SHARED.with(|(office, shared, collected)| {
         use std::os::unix::fs::FileExt;
-        // A page of words, 64 bytes of them for each slot, and the slots behind it; see `protocol::mailbox`.
+        // Two pages of words, 64 bytes of them for each slot, and the slots behind them; see `protocol::mailbox`.
         let slot = collected.get() % SLOTS as u64;
         if office.asked() == 0 {
             office.leave(b"");
         }
         let write = |bytes: &[u8], place| shared.write_all_at(bytes, place).expect("there is room");
-        write(&data[..data.len().min(CAPACITY)], 4096 + slot * CAPACITY as u64);
+        write(&data[..data.len().min(CAPACITY)], 8192 + slot * CAPACITY as u64);
         write(&claims[1..], slot * 64 + 4);
         write(&u32::from(claims[0]).to_ne_bytes(), slot * 64);
         let mut frame = vec![7];

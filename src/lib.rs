@@ -51,7 +51,8 @@
 //!   gateway::payload       request, route, caller -> event
 //!   invoker.invoke         Invocation { event, request_id, ... }
 //!     deployments.resolve  name -> Function                     (waits while it is being saved)
-//!     environments.acquire Lease: warm, or cold start = init phase, or a place in line
+//!     environments.acquire Lease: warm, or cold start = init phase, or a place in line (or Turn: the
+//!                          request lies with an environment that is busy)
 //!     lease.invoke         ---> python/ ---> handler(event, context)
 //!     Outcome              <--- result, or what went wrong      (log recorded, lease given back)
 //!   gateway::payload       result -> response                   (streams: gateway::streaming)

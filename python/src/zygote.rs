@@ -41,7 +41,6 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     }
     // Named in a variable; those of a child are its function's.
     let _ = defences::off("");
-    give_way();
     let isolation = Isolation::enter();
     let forker = Forker::new(control, 0).map_err(os_error)?;
 
@@ -76,15 +75,6 @@ pub fn zygote(py: Python<'_>) -> PyResult<()> {
     forker.serve(py, Some(&leisure), registry, &|fork, zygote, descriptors| {
         environment::run(py, fork, zygote, descriptors, &confinement)
     })
-}
-
-/// Environments, which inherit this, do not push the gateway off its processor when it wakes them: it
-/// hands out all it has first, and sleeps then. Under load that is a quarter of the processor time of a request
-/// (docs/performance.md); whoever is awake has the same share as before.
-fn give_way() {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: changes a setting of this process. Where it is refused, everything works as well.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) };
 }
 
 /// How long nothing must have happened before time is spent on what may be wanted later.

@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (settings, _) = arguments.place.settle(&arguments.common)?;
     let flusher = output::start_logging(LogStyle::Text, "warn");
-    let runtime = super::runtime()?;
+    let runtime = server::runtime()?;
     let result = runtime.block_on(async {
         let house = House::build(&settings, None, None)?;
         let deployment = house.invoker.deployments().current();

@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // With `--tail` the log is shown whole; else line by line, as the server shows it.
     let level = if arguments.tail { "warn,function=off" } else { "info" };
     let flusher = output::start_logging(LogStyle::Text, level);
-    let runtime = super::runtime()?;
+    let runtime = server::runtime()?;
     let completed = runtime.block_on(async {
         let house = House::build(&settings, None, None)?;
         if let Some(saved) = &arguments.test_event

@@ -30,7 +30,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::aws::Endpoints;
 use crate::config::Settings;
 use crate::deployment::{Deployment, Deployments, Severity};
-use crate::execution_environment;
 use crate::server;
 
 /// Runs AWS Lambda handlers written in Python behind an API Gateway, on your own machine.
@@ -177,14 +176,4 @@ fn with_command(mut arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
-}
-
-/// One thread for the gateway: it has little to compute, and tasks that never move between cores
-/// cost a tenth less.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(execution_environment::before_sleep)
-        .on_thread_unpark(execution_environment::after_sleep)
-        .build()?)
 }

@@ -177,6 +177,7 @@ pub struct File {
     pub integration_timeout: Option<f64>,
     pub max_connections: Option<usize>,
     pub max_connections_per_ip: Option<usize>,
+    pub threads: Option<usize>,
 }
 
 const FILE_NAME: &str = "handlerd.toml";
@@ -255,6 +256,7 @@ fn settle(folder: Option<&Path>, common: &Common) -> anyhow::Result<(Settings, F
         isolation: isolation(common, &mut file)?,
         limits: Limits::default(),
         connections: Default::default(),
+        threads: 1,
     };
     Ok((settings, file))
 }

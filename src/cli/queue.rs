@@ -250,7 +250,7 @@ impl Place {
         if !settings.state_dir.is_dir() {
             return Ok(None);
         }
-        let runtime = super::runtime()?;
+        let runtime = server::runtime()?;
         Ok(Some(match server::keeper(&settings.state_dir)? {
             Keeper::Gateway { api, token } => Queue::OfGateway { api, token, runtime },
             keeper @ Keeper::Nobody { .. } => {

@@ -15,6 +15,9 @@ use crate::deployment::{Changes, Deployed, Deployment, Finding, Problem, Severit
 use crate::server::{self, Addresses};
 use crate::trigger::Trigger;
 
+/// More would only wait for each other.
+const MOST_THREADS: usize = 64;
+
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -125,6 +128,9 @@ pub struct Arguments {
     /// Of these, from one address [default: 256, and no limit for this machine itself]
     #[arg(long, value_name = "N", env = "HANDLERD_MAX_CONNECTIONS_PER_IP")]
     max_connections_per_ip: Option<usize>,
+    /// Threads of the gateway, beside those of the handlers [default: one for every four cores]
+    #[arg(long, value_name = "N", env = "HANDLERD_THREADS")]
+    threads: Option<usize>,
     /// What the deadlines of connections are multiplied by, so that tests need not wait for minutes
     #[arg(long, value_name = "FACTOR", env = "HANDLERD_DEADLINE_SCALE", hide = true, default_value_t = 1.0)]
     deadline_scale: f64,
@@ -180,6 +186,11 @@ impl Arguments {
                 "`{wrong}` is no host: it should look like console.example.com or 192.0.2.7:8443 (`--allowed-host`)"
             );
         }
+        settings.threads = self.threads.or(file.threads).unwrap_or_else(server::usual_threads);
+        anyhow::ensure!(
+            (1..=MOST_THREADS).contains(&settings.threads),
+            "`--threads` must be between 1 and {MOST_THREADS}"
+        );
         let limits = &mut settings.limits;
         limits.concurrency = self.concurrency.or(file.concurrency).unwrap_or(limits.concurrency);
         anyhow::ensure!(limits.concurrency > 0, "`--concurrency` must be at least 1");
@@ -281,7 +292,7 @@ fn is_module_name(name: &str) -> bool {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (settings, style) = arguments.settle()?;
     let flusher = output::start_logging(style, "info");
-    let runtime = super::runtime()?;
+    let runtime = server::runtime()?;
     if server::is_rehearsal() {
         runtime.block_on(server::rehearse(settings))?;
         server::rehearsed();

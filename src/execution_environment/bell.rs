@@ -1,10 +1,13 @@
 //! How answers in mailboxes find the tasks that wait for them.
 //!
-//! One bell for the process. While the gateway has work, environments leave their answers without
-//! ringing; before its thread goes to sleep (the hooks in `cli::runtime`) it looks through the
-//! mailboxes that somebody waits at. Without the hooks every answer rings, which is slower and
-//! works as well.
+//! One bell for each thread of the gateway. While it has work, environments leave their answers without
+//! ringing; before it goes to sleep (the hooks in `server::crew`) it looks through the mailboxes
+//! that somebody waits at. Without the hooks every answer rings, which is slower and works as well.
+//!
+//! An environment rings the bell of the thread that has started it. Whoever waits for it on another thread is
+//! woken from there.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,25 +21,38 @@ use tokio::sync::Notify;
 
 use crate::protocol::mailbox::{BellPull, Office};
 
-static BELL: OnceLock<Bell> = OnceLock::new();
+/// The first thread's, and that of all that have none.
+static FIRST: OnceLock<&Bell> = OnceLock::new();
 
-/// The process's bell, hung up at the first call.
+thread_local! {
+    static OWN: Cell<Option<&'static Bell>> = const { Cell::new(None) };
+}
+
+/// This thread's bell. The first one is hung up at the first call.
 pub fn bell() -> Result<&'static Bell, Errno> {
-    if BELL.get().is_none() {
-        let _ = BELL.set(Bell {
-            pull: BellPull::create()?,
-            waiting: Mutex::default(),
-            to_rouse: Mutex::default(),
-            has_hooks: AtomicBool::new(false),
-            somebody_waits: Notify::new(),
-        });
+    if let Some(bell) = known() {
+        return Ok(bell);
     }
-    Ok(BELL.get().expect("set above"))
+    // Of two that are hung up at the same time the other one is never used.
+    let bell = Bell::hang_up()?;
+    Ok(FIRST.get_or_init(|| bell))
+}
+
+/// Gives this thread, which has a runtime of its own, a bell of its own.
+pub fn hang_up_bell() -> Result<(), Errno> {
+    let bell = Bell::hang_up()?;
+    bell.attend();
+    OWN.set(Some(bell));
+    Ok(())
+}
+
+fn known() -> Option<&'static Bell> {
+    OWN.get().or_else(|| FIRST.get().copied())
 }
 
 /// The gateway's thread is about to sleep.
 pub fn before_sleep() {
-    if let Some(bell) = BELL.get() {
+    if let Some(bell) = known() {
         bell.has_hooks.store(true, Ordering::Relaxed);
         bell.rouse();
         bell.pull.may_sleep(|| bell.wake_answered());
@@ -44,7 +60,7 @@ pub fn before_sleep() {
 }
 
 pub fn after_sleep() {
-    if let Some(bell) = BELL.get() {
+    if let Some(bell) = known() {
         bell.pull.is_awake();
     }
 }
@@ -63,6 +79,8 @@ pub struct Bell {
 /// A mailbox, and who waits at it.
 pub struct Mailbox {
     pub office: Office,
+    /// What its environment rings.
+    bell: &'static Bell,
     visitor: Mutex<Visitor>,
     /// On the bell's list of those to rouse.
     to_rouse: AtomicBool,
@@ -93,10 +111,14 @@ const WORTH_WAKING: usize = 4;
 const BEAT: Duration = Duration::from_millis(4);
 
 impl Mailbox {
-    pub fn new(office: Office) -> Arc<Self> {
+    pub fn new(office: Office, bell: &'static Bell) -> Arc<Self> {
         let last_nonce = AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1);
         let to_rouse = AtomicBool::new(false);
-        Arc::new(Self { office, visitor: Mutex::default(), to_rouse, last_nonce })
+        Arc::new(Self { office, bell, visitor: Mutex::default(), to_rouse, last_nonce })
+    }
+
+    pub fn is_near(&self) -> bool {
+        self.bell.is_near()
     }
 
     /// A number that no request to this environment had before.
@@ -111,8 +133,30 @@ impl Mailbox {
 }
 
 impl Bell {
+    /// For as long as the process lives: there are no more of them than threads.
+    fn hang_up() -> Result<&'static Self, Errno> {
+        Ok(Box::leak(Box::new(Self {
+            pull: BellPull::create()?,
+            waiting: Mutex::default(),
+            to_rouse: Mutex::default(),
+            has_hooks: AtomicBool::new(false),
+            somebody_waits: Notify::new(),
+        })))
+    }
+
+    /// Whether it is this thread's.
+    pub fn is_near(&self) -> bool {
+        known().is_some_and(|bell| std::ptr::eq(bell, self))
+    }
+
+    /// Two tasks for the life of the runtime: one hears the bell, one beats the clock.
+    pub fn attend(&'static self) {
+        tokio::spawn(self.listen());
+        tokio::spawn(self.beat());
+    }
+
     /// Hears the bell as long as the runtime lives.
-    pub async fn listen(&'static self) {
+    async fn listen(&'static self) {
         let (_, event) = self.pull.descriptors();
         let Ok(event) = event.try_clone_to_owned() else { return };
         // SAFETY: an `OwnedFd` keeps its descriptor open, and it is not taken out of the `AsyncFd`.
@@ -128,7 +172,7 @@ impl Bell {
     }
 
     /// Beats the clock while somebody waits: a timer for each invocation would cost more.
-    pub async fn beat(&'static self) {
+    async fn beat(&'static self) {
         loop {
             if self.waiting.lock().unwrap().is_empty() {
                 self.somebody_waits.notified().await;

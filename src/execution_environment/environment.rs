@@ -346,6 +346,11 @@ impl Environment {
         self.phase(Begins::Request(asked, unsent), speaker, began, ask.timeout, is_slow).await
     }
 
+    /// Whether this is the thread that has started it: its answers are noticed here.
+    pub fn is_near(&self) -> bool {
+        self.line.bell.is_near()
+    }
+
     /// Where requests are left for it.
     pub fn mailbox(&self) -> &Arc<Mailbox> {
         &self.line.mailbox

@@ -94,7 +94,7 @@ impl Line {
         ];
         let line = Self {
             bell,
-            mailbox: Mailbox::new(office),
+            mailbox: Mailbox::new(office, bell),
             requests,
             answers,
             output,

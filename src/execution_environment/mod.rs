@@ -28,7 +28,7 @@ mod variables;
 mod zygote;
 
 pub use crate::protocol::isolation::InForce;
-pub use bell::{after_sleep, before_sleep};
+pub use bell::{after_sleep, before_sleep, hang_up_bell};
 pub use environment::{Ask, Common, Ended, Environment, Finished, InitReport, StartError};
 pub use isolation::{describe as describe_isolation, told as isolation_told};
 pub use pool::{

@@ -22,7 +22,7 @@ use foldhash::HashMap;
 use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::bell::{Mailbox, bell};
+use super::bell::{Bell, Mailbox, bell};
 use super::environment::{Ask, Common, Environment, Finished, Origin, Plan, StartError};
 use super::stream::Speaker;
 use super::variables::Start;
@@ -39,6 +39,9 @@ use provisioned::Provision;
 pub use provisioned::Provisioned;
 pub use snapshots::Snapshot;
 use snapshots::{Ground, Slot};
+
+/// So far the line is searched for somebody of the same thread.
+const NEAR: usize = 16;
 
 /// How long the first in line waits for a busy environment before one more is started. A cold start
 /// takes about as long: whoever waits less is served sooner by an environment that exists, and many
@@ -137,7 +140,20 @@ struct Pool {
 
 struct Waiting {
     since: Instant,
+    /// Of the thread on which it waits.
+    bell: Option<&'static Bell>,
     give: oneshot::Sender<Result<Lease, AcquireError>>,
+}
+
+impl Waiting {
+    fn new() -> (Self, oneshot::Receiver<Result<Lease, AcquireError>>) {
+        let (give, receiver) = oneshot::channel();
+        (Self { since: Instant::now(), bell: bell().ok(), give }, receiver)
+    }
+
+    fn is_near(&self) -> bool {
+        self.bell.is_some_and(Bell::is_near)
+    }
 }
 
 impl Pool {
@@ -164,16 +180,28 @@ impl Pool {
         self.idle.len() + self.busy + self.starting
     }
 
-    /// The one used last, but what is provisioned first: the rest may grow old.
+    /// The one used last, but what is provisioned first: the rest may grow old. Of this thread's, if there
+    /// is one.
     fn take_idle(&mut self) -> Option<Box<Environment>> {
-        if self.provisioned == 0 {
-            return self.idle.pop();
-        }
-        let last = self.idle.iter().rposition(|environment| environment.provisioned);
-        match last {
+        let last = |suits: &dyn Fn(&Environment) -> bool| self.idle.iter().rposition(|idle| suits(idle));
+        let index = match self.provisioned {
+            0 => last(&Environment::is_near),
+            _ => last(&|idle| idle.provisioned),
+        };
+        match index {
             Some(index) => Some(self.idle.remove(index)),
             None => self.idle.pop(),
         }
+    }
+
+    /// The first in line; or the first of this thread's, if that does not keep anybody for long.
+    fn take_waiting(&mut self) -> Option<Waiting> {
+        let first = self.waiting.front()?;
+        if first.is_near() || first.since.elapsed() > PATIENCE {
+            return self.waiting.pop_front();
+        }
+        let near = self.waiting.iter().take(NEAR).position(Waiting::is_near);
+        self.waiting.remove(near.unwrap_or_default())
     }
 
     fn drop_abandoned(&mut self) {
@@ -208,10 +236,7 @@ pub struct PoolCounts {
 impl Environments {
     /// Within a runtime.
     pub fn new(common: Common, limits: Limits, python_for: PythonFor) -> Result<Self, Errno> {
-        // Two tasks for the life of the runtime: one hears the bell, one beats the clock.
-        let bell = bell()?;
-        tokio::spawn(bell.listen());
-        tokio::spawn(bell.beat());
+        bell()?.attend();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self(Arc::new(Shared {
             zygotes: Zygotes::new(&common.isolation, &common.state_dir),
@@ -292,8 +317,8 @@ impl Environments {
         if waiting >= limits.queue && !defences::off("shedding") {
             return Err(AcquireError::Throttled { concurrency: limits.concurrency, waiting });
         }
-        let (give, receiver) = oneshot::channel();
-        pool.waiting.push_back(Waiting { since: Instant::now(), give });
+        let (waiting, receiver) = Waiting::new();
+        pool.waiting.push_back(waiting);
         if pool.alive() == 0 {
             self.start_one(state, &key(function));
         }
@@ -565,7 +590,7 @@ impl Environments {
             pool.begins(&environment);
         }
         let mut lease = Lease::new(self, environment);
-        while let Some(waiting) = pool.waiting.pop_front() {
+        while let Some(waiting) = pool.take_waiting() {
             match waiting.give.send(Ok(lease)) {
                 Ok(()) => return,
                 Err(Ok(returned)) => lease = returned,

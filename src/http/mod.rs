@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod proxies;
 mod spelling;
 mod spoken;
+mod threads;
 pub mod tls;
 pub mod web_socket;
 mod wire;
@@ -44,6 +45,7 @@ pub use admission::Admission;
 pub use counters::Counters;
 pub use proxies::{Forwarded, Proxies};
 pub use spelling::Spelling;
+pub use threads::Threads;
 
 use admission::{Lingering, Place, Spare};
 use body::{Delivered, RequestBody, Streamed};
@@ -51,6 +53,7 @@ use checks::Refusal;
 use counters::count;
 use deadlines::{Guard, Pulse, Reason};
 use spoken::Builders;
+use threads::Seat;
 use wire::Wire;
 
 /// All header fields of a request together.
@@ -107,6 +110,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
     admission: Admission,
+    threads: Threads,
     service: impl Answering,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -119,6 +123,25 @@ pub async fn serve(
     let (running, mut ended) = mpsc::channel::<Infallible>(1);
     let mut lingering = Lingering::default();
     let mut spare = Spare::new();
+    let end = stop.clone();
+    let begin = |stream: TcpStream, place: Place, peer: SocketAddr| {
+        let (tls, admission, running) = (tls.clone(), admission.clone(), running.clone());
+        let seat = threads.seat();
+        let elsewhere = seat.elsewhere().cloned();
+        let connection = Connection { place, tls, peer, admission, _seat: seat, _running: running };
+        let (builders, service, stop) = (builders.clone(), service.clone(), end.clone());
+        match elsewhere {
+            None => drop(tokio::spawn(connection.run(stream, builders, service, stop))),
+            Some(runtime) => {
+                let Ok(stream) = stream.into_std() else { return };
+                runtime.spawn(async move {
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection.run(stream, builders, service, stop).await;
+                    }
+                });
+            }
+        }
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -127,12 +150,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => match admission.admit(peer) {
-                Some(place) => {
-                    let (tls, admission) = (tls.clone(), admission.clone());
-                    let connection =
-                        Connection { stream, place, tls, peer, admission, _running: running.clone() };
-                    tokio::spawn(connection.run(builders.clone(), service.clone(), stop.clone()));
-                }
+                Some(place) => begin(stream, place, peer),
                 None => lingering.turn_away(stream, tls.is_some()).await,
             },
             Err(error) if admission::is_out_of_descriptors(&error) && spare.give() => {
@@ -153,9 +171,7 @@ pub async fn serve(
     // Whom the kernel has let in is not sent away: they may have sent their request already.
     for (stream, peer) in arrived(listener) {
         if let Some(place) = admission.admit(peer) {
-            let (tls, admission) = (tls.clone(), admission.clone());
-            let connection = Connection { stream, place, tls, peer, admission, _running: running.clone() };
-            tokio::spawn(connection.run(builders.clone(), service.clone(), stop.clone()));
+            begin(stream, place, peer);
         }
     }
     drop(running);
@@ -176,17 +192,23 @@ fn arrived(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 }
 
 struct Connection {
-    stream: TcpStream,
     place: Place,
     tls: Option<tls::Acceptor>,
     peer: SocketAddr,
     admission: Admission,
+    _seat: Seat,
     _running: mpsc::Sender<Infallible>,
 }
 
 impl Connection {
-    async fn run(self, builders: Arc<Builders>, service: impl Answering, mut stop: watch::Receiver<bool>) {
-        let Self { stream, place, tls, peer, admission, _running } = self;
+    async fn run(
+        self,
+        stream: TcpStream,
+        builders: Arc<Builders>,
+        service: impl Answering,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let Self { place, tls, peer, admission, _seat, _running } = self;
         let _ = stream.set_nodelay(true);
         let pulse = Pulse::new();
         let stream = Wire::new(stream, pulse.clone(), place);

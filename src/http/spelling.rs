@@ -524,6 +524,7 @@ mod tests {
             listener,
             None,
             crate::http::Admission::new(crate::config::Connections::default(), None),
+            crate::http::Threads::new([tokio::runtime::Handle::current()]),
             Names,
             stop.subscribe(),
         ));

@@ -40,9 +40,9 @@ use super::turn::{self, Turn, Word};
 /// takes none.
 pub const CAPACITY: usize = 64 * 1024;
 /// Requests that may lie in a mailbox, with the one that is worked on.
-pub const SLOTS: usize = 32;
+pub const SLOTS: usize = 64;
 
-const HEADER: usize = 4096;
+const HEADER: usize = 8192;
 const SIZE: usize = HEADER + SLOTS * CAPACITY;
 /// In place of a length: the frame goes through the pipe.
 const IN_PIPE: u32 = u32::MAX;
@@ -205,14 +205,14 @@ impl Office {
         place
     }
 
-    /// Leaves a request for an environment that works on another. `false`: there is no room for it. If it
-    /// has fallen asleep meanwhile, it sleeps on until it is roused. One caller at a time; others may collect
-    /// meanwhile.
+    /// Leaves a request for an environment that has been left another. `false`: there is no room for it. If
+    /// it has fallen asleep meanwhile, it sleeps on until it is roused. One caller at a time; others may
+    /// collect meanwhile.
     pub fn leave_ahead(&self, frame: &[u8]) -> bool {
         let number = self.back();
         let turn = self.mailbox.turn(number);
         // The environment can write anything anywhere: what is not empty is left alone.
-        if self.asked() >= SLOTS || !turn.is_empty() || frame.len() > CAPACITY {
+        if !(1..SLOTS).contains(&self.asked()) || !turn.is_empty() || frame.len() > CAPACITY {
             return false;
         }
         self.mailbox.write(number, frame);
@@ -507,6 +507,7 @@ mod tests {
             for number in 0..100_000u32 {
                 let request = number.to_le_bytes().to_vec();
                 if expected.is_empty() {
+                    assert!(!office.leave_ahead(&request));
                     office.leave(&request);
                     expected.push_back(request);
                 } else if office.leave_ahead(&request) {

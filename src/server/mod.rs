@@ -1,6 +1,7 @@
 //! Builds each floor once, listens, drains and stops from the top.
 
 mod backup;
+mod crew;
 mod doors;
 mod ending;
 mod figures;
@@ -42,6 +43,7 @@ use crate::lambda_api::{self, LambdaApi};
 use crate::logs::Logs;
 use crate::published::Published;
 use crate::telemetry::{self, Telemetry};
+use crew::Crew;
 use doors::{Keys, refuse_open_doors};
 use ending::Ending;
 use health::{health, runtime_of};
@@ -52,6 +54,7 @@ use signals::Signals;
 use supervisor::Supervisor;
 
 pub use backup::{backup, restore};
+pub use crew::{runtime, usual_threads};
 pub use doors::{CREDENTIALS, access_key, secret, sha256};
 pub use needs::unreachable;
 pub use python::packages_told;
@@ -382,15 +385,32 @@ pub async fn serve(
     let doorkeepers = [at_routes.clone(), at_api.clone()];
     // Through the back door comes nobody whom a proxy has let in.
     let at_back = at_api.trusting([]);
+    let crew = Crew::start(settings.threads).context("no threads for the gateway")?;
+    let alone = Crew::start(1)?.threads();
     let mut listeners = vec![
-        tokio::spawn(crate::http::serve(http, tls.clone(), at_routes, routes, stop.subscribe())),
-        tokio::spawn(crate::http::serve(api, api_tls, at_api, control_plane.clone(), stop.subscribe())),
+        tokio::spawn(crate::http::serve(
+            http,
+            tls.clone(),
+            at_routes,
+            crew.threads(),
+            routes,
+            stop.subscribe(),
+        )),
+        tokio::spawn(crate::http::serve(
+            api,
+            api_tls,
+            at_api,
+            alone.clone(),
+            control_plane.clone(),
+            stop.subscribe(),
+        )),
     ];
     if let Some(door) = back_door {
         listeners.push(tokio::spawn(crate::http::serve(
             door,
             None,
             at_back,
+            alone,
             control_plane,
             stop.subscribe(),
         )));
@@ -433,6 +453,7 @@ pub async fn serve(
     let _ = tokio::task::spawn_blocking(move || drop(watcher)).await;
     figures::write_all(&invoker).await;
     invoker.finish().await;
+    let _ = tokio::task::spawn_blocking(move || drop(crew)).await;
     if let Some(telemetry) = telemetry {
         telemetry.finish().await;
     }

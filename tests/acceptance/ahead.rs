@@ -34,6 +34,16 @@ def lambda_handler(event, context):
     return {'number': number}
 ";
 
+const OVER: &str = r"
+import json, time
+
+def lambda_handler(event, context):
+    end = time.perf_counter() + 0.001
+    while time.perf_counter() < end:
+        pass
+    return str(json.loads(event['body'])['number'])
+";
+
 async fn start() -> TestServer {
     let server = TestServerBuilder::new().handler("busy", BUSY).file("busy/function.yaml", "Timeout: 10\n");
     let server = server.start().await;
@@ -65,6 +75,35 @@ fn is_its_own((number, answer): &(u64, Answer)) {
 fn log(answer: &Answer) -> String {
     let log = base64::engine::general_purpose::STANDARD.decode(answer.header("x-amz-log-result").unwrap());
     String::from_utf8(log.unwrap()).unwrap()
+}
+
+/// Some find room in a mailbox, some wait in line, and it changes with every answer: on one thread of the
+/// gateway, and on several that lend each other environments.
+#[tokio::test]
+async fn a_crowd_that_comes_back_again_and_again() {
+    for threads in ["1", "3"] {
+        let builder = TestServerBuilder::new().argument("--threads").argument(threads);
+        let server = builder.handler("over", OVER).start().await;
+        join_all((0..180).map(|client| {
+            let server = &server;
+            async move {
+                for round in 0..20 {
+                    let number = 1000 * client + round;
+                    let body = json!({"number": number}).to_string();
+                    let answer = server.post("/over", "application/json", body).await;
+                    assert_eq!((answer.status, answer.text()), (200, &*format!("{number}")));
+                }
+            }
+        }))
+        .await;
+        loop {
+            let over = server.health().await["functions"]["over"].take();
+            assert_eq!(over["waiting"], 0, "{over}");
+            if over["environments"]["busy"] == 0 {
+                break;
+            }
+        }
+    }
 }
 
 /// What is printed belongs to the request that it was printed for, by whatever way.

@@ -232,6 +232,9 @@ fn help_says_what_there_is() {
           --max-connections-per-ip <N>
               Of these, from one address [default: 256, and no limit for this machine itself] [env:
               HANDLERD_MAX_CONNECTIONS_PER_IP]
+          --threads <N>
+              Threads of the gateway, beside those of the handlers [default: one for every four cores]
+              [env: HANDLERD_THREADS]
       -h, --help
               Print help
     ");

@@ -196,8 +196,8 @@ def lambda_handler(event, context):
     assert_eq!(shown["path"][0], root);
     let high = shown["descriptors"].as_array().unwrap().iter().filter(|fd| fd.as_i64().unwrap() > 2).count();
     assert_eq!(
-        high, 3,
-        "nothing is open but the standard streams, the two pipes and the bell: {}",
+        high, 4,
+        "nothing is open but the standard streams, the three pipes and the bell: {}",
         shown["descriptors"]
     );
 }

@@ -418,7 +418,7 @@ async fn ends_of_the_process_in_mid_stream() {
 #[tokio::test]
 async fn forged_frames() {
     let stage = Stage::open("Timeout: 20\n").await;
-    let frame = "import struct\ndef forge(kind, payload=b'', nonce=1):\n    os.write(1001, struct.pack('<IBBQI', 14 + len(payload), kind, 0, nonce, 0) + payload)\n";
+    let frame = "import struct\ndef forge(kind, payload=b'', nonce=1):\n    os.write(1001, struct.pack('<IBBQII', 18 + len(payload), kind, 0, nonce, 0, 0) + payload)\n";
     // With a number that belongs to no request: skipped, and the environment is not used again.
     for forged in [
         "forge(7, b'forged')",

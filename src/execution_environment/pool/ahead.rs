@@ -82,7 +82,9 @@ impl Environments {
         if !is_enough || !is_of_use || pool.ahead() >= self.0.limits.queue {
             return None;
         }
-        let mailbox = pool.working.iter().min_by_key(|mailbox| mailbox.office.asked())?;
+        // Whoever has been given one without a request in it is about to leave the first.
+        let working = pool.working.iter().filter(|mailbox| mailbox.office.asked() > 0);
+        let mailbox = working.min_by_key(|mailbox| (!mailbox.is_near(), mailbox.office.asked()))?;
         let asked = Asked { nonce: mailbox.next_nonce(), since: Instant::now() };
         if !mailbox.office.leave_ahead(&ask.frame(asked.nonce, false)) {
             return None;
@@ -90,8 +92,8 @@ impl Environments {
         if let Ok(bell) = bell() {
             bell.left_ahead(mailbox);
         }
-        let (give, turn) = oneshot::channel();
-        let left = Left { asked, waiting: Waiting { since: asked.since, give } };
+        let (waiting, turn) = Waiting::new();
+        let left = Left { asked, waiting };
         let mailbox = id(mailbox);
         state.left.entry(mailbox).or_default().push_back(left);
         Some(Turn(turn))
