@@ -7,6 +7,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{IntoRawFd, OwnedFd};
+use std::time::{Duration, SystemTime};
 
 use pyo3::exceptions::{PyException, PyOSError, PySystemExit};
 use pyo3::prelude::*;
@@ -272,12 +273,14 @@ impl<'py> Invoker<'py> {
         outlet: Option<&Py<Outlet>>,
         out: &mut Vec<u8>,
     ) -> PyResult<Kind> {
+        let deadline = SystemTime::now() + Duration::from_millis(request.timeout_ms);
+        let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
         self.begin.call1((request.request_id, request.trace_id))?;
         let context = self.context.call1((
             request.request_id,
             request.client_context,
             request.cognito_identity,
-            request.deadline_ms,
+            deadline_ms as u64,
             request.function_arn,
             py.None(),
         ))?;

@@ -69,12 +69,10 @@ pub struct Ask<'a> {
 
 impl Ask<'_> {
     pub fn frame(self, nonce: u64, streams: bool) -> Vec<u8> {
-        let deadline = SystemTime::now() + self.timeout;
-        let deadline_ms = deadline.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let mut frame = Vec::new();
         Request {
             nonce,
-            deadline_ms: deadline_ms as u64,
+            timeout_ms: self.timeout.as_millis() as u64,
             streams,
             request_id: &self.invocation.request_id,
             trace_id: &self.invocation.trace_id,

@@ -28,7 +28,8 @@ const HAS_PRINTED: u8 = 2;
 pub struct Request<'a> {
     /// Chosen per invocation and echoed by the answer: a late or invented answer is recognised.
     pub nonce: u64,
-    pub deadline_ms: u64,
+    /// From when it is begun.
+    pub timeout_ms: u64,
     /// Whoever asked takes a stream.
     pub streams: bool,
     pub request_id: &'a str,
@@ -53,7 +54,7 @@ impl<'a> Request<'a> {
         out.reserve(REQUEST_HEADER + body);
         out.extend_from_slice(&((REQUEST_HEADER - 4 + body) as u32).to_le_bytes());
         out.extend_from_slice(&self.nonce.to_le_bytes());
-        out.extend_from_slice(&self.deadline_ms.to_le_bytes());
+        out.extend_from_slice(&self.timeout_ms.to_le_bytes());
         out.push(u8::from(self.streams));
         for field in fields {
             let length = field.map_or(ABSENT, |field| field.len() as u32);
@@ -69,7 +70,7 @@ impl<'a> Request<'a> {
         let Some(length) = frame_length(bytes, MAX_REQUEST)? else { return Ok(None) };
         let mut reader = Reader { bytes: &bytes[4..length] };
         let nonce = reader.u64()?;
-        let deadline_ms = reader.u64()?;
+        let timeout_ms = reader.u64()?;
         let streams = reader.take(1)?[0] != 0;
         let mut lengths = [0; FIELDS];
         for length in &mut lengths {
@@ -81,7 +82,7 @@ impl<'a> Request<'a> {
         };
         let request = Self {
             nonce,
-            deadline_ms,
+            timeout_ms,
             streams,
             request_id: text(field(0)?)?.unwrap_or_default(),
             trace_id: text(field(1)?)?.unwrap_or_default(),
@@ -271,7 +272,7 @@ mod tests {
     fn request() -> Request<'static> {
         Request {
             nonce: 7,
-            deadline_ms: 1_764_025_920_123,
+            timeout_ms: 3_000,
             streams: true,
             request_id: "id",
             trace_id: "Root=1",

@@ -15,6 +15,7 @@ const BUSY: &str = r"
 import os, time
 
 def lambda_handler(event, context):
+    remaining = context.get_remaining_time_in_millis()
     end = time.perf_counter() + 0.0005
     while time.perf_counter() < end:
         pass
@@ -31,7 +32,7 @@ def lambda_handler(event, context):
             os._exit(3)
         case 'wait':
             time.sleep(event['seconds'])
-    return {'number': number}
+    return {'number': number, 'remaining': remaining}
 ";
 
 const OVER: &str = r"
@@ -183,6 +184,9 @@ async fn one_that_takes_long_keeps_nobody() {
 #[tokio::test]
 async fn a_timeout_is_of_one() {
     let server = start().await;
+    let answers = all(&server, 0..240, |_| json!({})).await;
+    let remaining: u64 = answers.iter().map(|(_, answer)| answer.json()["remaining"].as_u64().unwrap()).sum();
+    assert!(remaining / 240 >= 9_985, "of 10 s there were {} ms left at the beginning", remaining / 240);
     server.write("busy/function.yaml", "Timeout: 1\n");
     all(&server, 0..200, |_| json!({})).await;
     let does = |number| if number == 30 { json!({"do": "wait", "seconds": 30}) } else { json!({}) };
