@@ -966,7 +966,7 @@ fn the_readme_knows_every_setting() {
         let inner = |before: &str| Some(part.split_once(before)?.1.split_once(']')?.0);
         settings.push((name, inner("[env: ").unwrap(), inner("[default: ").unwrap()));
     }
-    assert_eq!(settings.len(), 38, "{settings:?}");
+    assert_eq!(settings.len(), 39, "{settings:?}");
     for readme in ["README.md", "README.ko.md"] {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(readme)).unwrap();
         let rows: Vec<Vec<&str>> = text
