@@ -205,6 +205,12 @@ impl Office {
         place
     }
 
+    /// Whether something may be left ahead: not before whoever was given an environment has left the first
+    /// request with it, or it would take the one for the other.
+    pub fn has_room(&self) -> bool {
+        (1..SLOTS).contains(&self.asked())
+    }
+
     /// Leaves a request for an environment that has been left another. `false`: there is no room for it. If
     /// it has fallen asleep meanwhile, it sleeps on until it is roused. One caller at a time; others may
     /// collect meanwhile.
@@ -212,7 +218,7 @@ impl Office {
         let number = self.back();
         let turn = self.mailbox.turn(number);
         // The environment can write anything anywhere: what is not empty is left alone.
-        if !(1..SLOTS).contains(&self.asked()) || !turn.is_empty() || frame.len() > CAPACITY {
+        if !self.has_room() || !turn.is_empty() || frame.len() > CAPACITY {
             return false;
         }
         self.mailbox.write(number, frame);

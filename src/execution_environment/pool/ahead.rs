@@ -82,8 +82,7 @@ impl Environments {
         if !is_enough || !is_of_use || pool.ahead() >= self.0.limits.queue {
             return None;
         }
-        // Whoever has been given one without a request in it is about to leave the first.
-        let working = pool.working.iter().filter(|mailbox| mailbox.office.asked() > 0);
+        let working = pool.working.iter().filter(|mailbox| mailbox.office.has_room());
         let mailbox = working.min_by_key(|mailbox| (!mailbox.is_near(), mailbox.office.asked()))?;
         let asked = Asked { nonce: mailbox.next_nonce(), since: Instant::now() };
         if !mailbox.office.leave_ahead(&ask.frame(asked.nonce, false)) {
