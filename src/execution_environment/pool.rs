@@ -136,6 +136,8 @@ struct Pool {
     has_waited: bool,
     /// The same: whether they take longer than most.
     is_slow: bool,
+    /// How many requests have been left ahead so far.
+    left_ahead: u64,
 }
 
 struct Waiting {
@@ -173,6 +175,7 @@ impl Pool {
             failures: Failures::default(),
             has_waited: true,
             is_slow: true,
+            left_ahead: 0,
         }
     }
 
@@ -231,6 +234,8 @@ pub struct PoolCounts {
     pub busy: usize,
     pub starting: usize,
     pub waiting: usize,
+    /// So many so far were left with an environment that worked on another.
+    pub left_ahead: u64,
 }
 
 impl Environments {
@@ -655,6 +660,7 @@ impl Environments {
             counts.busy += pool.busy;
             counts.starting += pool.starting;
             counts.waiting += pool.waiting.len() + pool.ahead();
+            counts.left_ahead += pool.left_ahead;
         }
         counts
     }

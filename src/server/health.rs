@@ -38,6 +38,7 @@ pub fn health(
                     "code": deployed.function().map(|function| function.short_hash()),
                     "environments": {"idle": counts.idle, "busy": counts.busy, "starting": counts.starting},
                     "waiting": counts.waiting,
+                    "leftAhead": counts.left_ahead,
                 });
                 (name.to_string(), description)
             })

@@ -11,7 +11,7 @@ pub const ROWS: &[Row] = &[
             "environment_faults::killed_from_outside_in_the_middle_of_a_request",
             "ahead::one_that_ends_its_process_ends_no_other",
         ],
-        without: &[("taking-back", "ahead::one_that_ends_its_process_ends_no_other")],
+        without: &[],
     },
     Row {
         id: "2",
@@ -172,10 +172,7 @@ pub const ROWS: &[Row] = &[
         what: "100 MB of output",
         expected: "beginning and end are kept, with how much is left out; the handler is not held up; what is printed is told of the request that it was printed for",
         tests: &["faults::a_hundred_megabytes_of_output", "ahead::each_has_its_own_output"],
-        without: &[
-            ("output-limit", "faults::a_hundred_megabytes_of_output"),
-            ("own-output", "ahead::each_has_its_own_output"),
-        ],
+        without: &[("output-limit", "faults::a_hundred_megabytes_of_output")],
     },
     Row {
         id: "20",

@@ -15,13 +15,12 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{AcquireError, Environment, Environments, Key, Lease, Pool, State, Waiting, key};
-use crate::defences;
 use crate::execution_environment::bell::{Mailbox, bell};
 use crate::execution_environment::environment::{Ask, Asked};
 use crate::function::Function;
 
-/// Above so many for each core, looking for the shortest queue would cost more than it is worth.
-const MOST_FOR_EACH_CORE: usize = 8;
+/// So many for each core are looked at: more would cost more than they are worth.
+const LOOKED_AT_FOR_EACH_CORE: usize = 8;
 
 /// A request in a mailbox, and who waits for its turn.
 pub(super) struct Left {
@@ -75,14 +74,15 @@ impl Environments {
         function: &Arc<Function>,
         ask: Ask<'_>,
     ) -> Option<Turn> {
-        let pool = state.pools.get(&key(function))?;
+        let pool = state.pools.get_mut(&key(function))?;
         let cores = self.0.starts_at_once;
-        let is_enough = (2 * cores..=MOST_FOR_EACH_CORE * cores).contains(&pool.working.len());
+        let is_enough = pool.working.len() >= 2 * cores;
         let is_of_use = !pool.has_waited && !pool.is_slow && pool.waiting.is_empty();
         if !is_enough || !is_of_use || pool.ahead() >= self.0.limits.queue {
             return None;
         }
-        let working = pool.working.iter().filter(|mailbox| mailbox.office.has_room());
+        let working = pool.working.iter().take(LOOKED_AT_FOR_EACH_CORE * cores);
+        let working = working.filter(|mailbox| mailbox.office.has_room());
         let mailbox = working.min_by_key(|mailbox| (!mailbox.is_near(), mailbox.office.asked()))?;
         let asked = Asked { nonce: mailbox.next_nonce(), since: Instant::now() };
         if !mailbox.office.leave_ahead(&ask.frame(asked.nonce, false)) {
@@ -94,6 +94,7 @@ impl Environments {
         let (waiting, turn) = Waiting::new();
         let left = Left { asked, waiting };
         let mailbox = id(mailbox);
+        pool.left_ahead += 1;
         state.left.entry(mailbox).or_default().push_back(left);
         Some(Turn(turn))
     }
@@ -142,9 +143,6 @@ impl Environments {
 
     /// What is not begun goes to the front of the line, or is sent to ask for newer code.
     pub(super) fn take_back(&self, state: &mut State, function: &Arc<Function>, mailbox: &Arc<Mailbox>) {
-        if defences::off("taking-back") {
-            return;
-        }
         let mut taken_back = Vec::new();
         while let Some(left) = state.left.get_mut(&id(mailbox)).filter(|left| !left.is_empty())
             && mailbox.office.take_back()
